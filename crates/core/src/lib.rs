@@ -1,1 +1,32 @@
-//! Empty until its first real content.
+//! Greenroom's pure types and algebra.
+//!
+//! What is absent here: no file, clock, environment, thread or socket is touched; whatever a function needs is a
+//! parameter. The rooms:
+//!
+//! * [`path`]: a path in a host's tree, as bytes, and how it is shown.
+//! * [`hash`]: the name of a content.
+//! * [`manifest`]: what one path is: kind, owner, mode, times, attributes, content.
+//! * [`changeset`]: what a change did: (path, before, after), its identity, its inverse, its encoding.
+//! * [`plan`]: what apply does with a rehearsal: parts in order, services to stop, start and restart.
+//! * [`policy`]: which paths are volatile, data or never transplanted.
+//! * [`change`]: the change file that a person writes.
+//! * [`rehearsal`]: the record of a rehearsal and its verdict.
+//! * [`textdiff`], [`hint`]: unified diffs; the nearest valid name.
+#![forbid(unsafe_code)]
+
+pub mod change;
+pub mod changeset;
+pub mod effect;
+pub mod hash;
+pub mod hint;
+pub mod manifest;
+pub mod path;
+pub mod plan;
+pub mod policy;
+pub mod rehearsal;
+pub mod textdiff;
+
+pub use changeset::{Changeset, Entry, Op};
+pub use hash::ContentHash;
+pub use manifest::{Kind, Mtime, Node};
+pub use path::TreePath;

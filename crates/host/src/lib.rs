@@ -1,1 +1,6 @@
-//! Empty until its first real content.
+//! The only crate that touches the kernel or a real file tree.
+//!
+//! * [`sys`]: every raw kernel call.
+//! * [`scan`]: reads the state of single paths.
+pub mod scan;
+pub mod sys;

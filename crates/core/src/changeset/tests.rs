@@ -76,7 +76,8 @@ proptest! {
     #[test]
     fn parts_compose_to_the_whole(a in state(), b in state(), c in state()) {
         let (ab, ac, bc) = (between(&a, &b), between(&a, &c), between(&b, &c));
-        prop_assert_eq!(ab.until(&ac).entries(), bc.entries());
+        let rest = ab.until(&ac);
+        prop_assert_eq!(rest.entries(), bc.entries());
         let whole = ab.then(&bc);
         prop_assert_eq!(whole.entries(), ac.entries());
         let nothing = ab.then(&ab.inverse());

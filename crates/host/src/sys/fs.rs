@@ -1,0 +1,268 @@
+//! Files by (directory, name): resolution below a root, status, attributes, contents.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use greenroom_core::manifest::{Xattrs, flags};
+use greenroom_core::{Mtime, TreePath};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+
+/// What the kernel says of one inode. Times are real time; `ctime` cannot be set by anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// `st_mode`, with the file type.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Length in bytes.
+    pub size: u64,
+    /// Number of names.
+    pub nlink: u32,
+    /// Inode number.
+    pub ino: u64,
+    /// Device, as major and minor.
+    pub dev: (u32, u32),
+    /// Device number of a device node.
+    pub rdev: (u32, u32),
+    /// Modification time.
+    pub mtime: Mtime,
+    /// Change time.
+    pub ctime: Mtime,
+    /// [`flags`].
+    pub flags: u8,
+    /// 512-byte blocks that are allocated.
+    pub blocks: u64,
+}
+
+impl Status {
+    /// The file type bits of the mode.
+    #[must_use]
+    pub fn file_type(&self) -> u32 {
+        self.mode & 0o170_000
+    }
+}
+
+/// File type bits.
+pub mod types {
+    /// Socket.
+    pub const SOCKET: u32 = 0o140_000;
+    /// Symbolic link.
+    pub const SYMLINK: u32 = 0o120_000;
+    /// Regular file.
+    pub const FILE: u32 = 0o100_000;
+    /// Block device.
+    pub const BLOCK: u32 = 0o060_000;
+    /// Directory.
+    pub const DIR: u32 = 0o040_000;
+    /// Character device.
+    pub const CHAR: u32 = 0o020_000;
+    /// Named pipe.
+    pub const FIFO: u32 = 0o010_000;
+}
+
+/// Opens the root of a tree. The path is the caller's own: symbolic links in it are followed.
+///
+/// # Errors
+/// It is no directory, or may not be opened.
+pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
+/// Opens `path` below `root` without following any symbolic link.
+///
+/// # Errors
+/// `ELOOP` when a component is a symbolic link, `EXDEV` when the path leads out, and the usual ones.
+pub fn open_beneath(root: BorrowedFd<'_>, path: &TreePath, oflags: OFlags) -> io::Result<OwnedFd> {
+    let mut rest = path.relative();
+    let mut held: Option<OwnedFd> = None;
+    // The kernel takes 4,095 bytes at once; deeper trees are walked in stages.
+    while rest.len() > 4000 {
+        let cut = rest[..4000].iter().rposition(|b| *b == b'/').ok_or(Errno::NAMETOOLONG)?;
+        let stage = at(held.as_ref(), root, &rest[..cut], OFlags::PATH | OFlags::DIRECTORY)?;
+        held = Some(stage);
+        rest = &rest[cut + 1..];
+    }
+    at(held.as_ref(), root, rest, oflags)
+}
+
+fn at(held: Option<&OwnedFd>, root: BorrowedFd<'_>, path: &[u8], oflags: OFlags) -> io::Result<OwnedFd> {
+    let dir = held.map_or(root, AsFd::as_fd);
+    loop {
+        match rustix::fs::openat2(dir, path, oflags | OFlags::CLOEXEC, Mode::empty(), BENEATH) {
+            // The kernel's word for "a rename happened meanwhile, ask again".
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Status of `name` in `dir`, the link itself where it is one. An empty name means `dir`.
+///
+/// # Errors
+/// The kernel's; `NotFound` when there is nothing.
+pub fn status(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Status> {
+    let at_flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
+    let raw: Statx = rustix::fs::statx(dir, name, at_flags, StatxFlags::BASIC_STATS)?;
+    let has = |bit: StatxAttributes| raw.stx_attributes.contains(bit);
+    let time = |t: rustix::fs::StatxTimestamp| Mtime { sec: t.tv_sec, nsec: t.tv_nsec };
+    Ok(Status {
+        mode: u32::from(raw.stx_mode),
+        uid: raw.stx_uid,
+        gid: raw.stx_gid,
+        size: raw.stx_size,
+        nlink: raw.stx_nlink,
+        ino: raw.stx_ino,
+        dev: (raw.stx_dev_major, raw.stx_dev_minor),
+        rdev: (raw.stx_rdev_major, raw.stx_rdev_minor),
+        mtime: time(raw.stx_mtime),
+        ctime: time(raw.stx_ctime),
+        flags: u8::from(has(StatxAttributes::IMMUTABLE)) * flags::IMMUTABLE
+            + u8::from(has(StatxAttributes::APPEND)) * flags::APPEND
+            + u8::from(has(StatxAttributes::NODUMP)) * flags::NODUMP,
+        blocks: raw.stx_blocks,
+    })
+}
+
+/// A path by which the calls that know no directory descriptor reach `name` in `dir`, not following it.
+fn proc_path(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<CString> {
+    use std::os::fd::AsRawFd as _;
+    let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+    path.extend_from_slice(if name.is_empty() { b"." } else { name });
+    CString::new(path).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+/// Attributes that describe a layer of an overlay and never leave it.
+fn belongs_to_overlay(name: &[u8]) -> bool {
+    name.starts_with(b"trusted.overlay.")
+}
+
+/// All extended attributes of `name` in `dir`, sorted, without those of overlayfs.
+///
+/// # Errors
+/// The kernel's; a file system without attributes has none.
+pub fn xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Xattrs> {
+    let path = proc_path(dir, name)?;
+    let mut list = [0u8; 1024];
+    let listed = match rustix::fs::llistxattr(&*path, &mut list[..]) {
+        Ok(0) | Err(Errno::OPNOTSUPP | Errno::NODATA) => return Ok(Box::default()),
+        Ok(length) => list[..length].to_vec(),
+        Err(Errno::RANGE) => {
+            let mut list = vec![0u8; 65_536];
+            let length = rustix::fs::llistxattr(&*path, &mut list[..])?;
+            list.truncate(length);
+            list
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let mut out = Vec::new();
+    for attribute in listed.split(|b| *b == 0).filter(|n| !n.is_empty() && !belongs_to_overlay(n)) {
+        match xattr(&path, attribute)? {
+            Some(value) => out.push((Box::from(attribute), value)),
+            None => continue,
+        }
+    }
+    out.sort_unstable();
+    Ok(out.into_boxed_slice())
+}
+
+fn xattr(path: &CStr, attribute: &[u8]) -> io::Result<Option<Box<[u8]>>> {
+    let mut value = vec![0u8; 1024];
+    loop {
+        match rustix::fs::lgetxattr(path, attribute, &mut value[..]) {
+            Ok(length) => {
+                value.truncate(length);
+                return Ok(Some(value.into_boxed_slice()));
+            }
+            Err(Errno::RANGE) if value.len() < 65_536 => value.resize(65_536, 0),
+            // Gone meanwhile, or listed by the file system and not readable on this kind of file.
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
+            Err(other) => return Err(other.into()),
+        }
+    }
+}
+
+/// One attribute of overlayfs itself, read from a layer (not from the merged view).
+///
+/// # Errors
+/// The kernel's.
+pub fn overlay_xattr(dir: BorrowedFd<'_>, name: &[u8], attribute: &str) -> io::Result<Option<Box<[u8]>>> {
+    xattr(&*proc_path(dir, name)?, format!("trusted.overlay.{attribute}").as_bytes())
+}
+
+/// Sets an extended attribute of `name` in `dir`.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_xattr(dir: BorrowedFd<'_>, name: &[u8], attribute: &[u8], value: &[u8]) -> io::Result<()> {
+    let path = proc_path(dir, name)?;
+    Ok(rustix::fs::lsetxattr(&*path, attribute, value, rustix::fs::XattrFlags::empty())?)
+}
+
+/// Removes an extended attribute of `name` in `dir`; that it is not there is fine.
+///
+/// # Errors
+/// The kernel's.
+pub fn remove_xattr(dir: BorrowedFd<'_>, name: &[u8], attribute: &[u8]) -> io::Result<()> {
+    let path = proc_path(dir, name)?;
+    match rustix::fs::lremovexattr(&*path, attribute) {
+        Err(Errno::NODATA) | Ok(()) => Ok(()),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Opens a regular file for reading: no link is followed, no FIFO or device can block or act.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
+    let oflags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let opened = match rustix::fs::openat(dir, name, oflags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => rustix::fs::openat(dir, name, oflags, Mode::empty())?,
+        other => other?,
+    };
+    Ok(File::from(opened))
+}
+
+/// The target of the symbolic link `name` in `dir`.
+///
+/// # Errors
+/// The kernel's.
+pub fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Box<[u8]>> {
+    Ok(rustix::fs::readlinkat(dir, name, Vec::new())?.into_bytes().into_boxed_slice())
+}
+
+/// The names in the directory `name` of `dir`, in byte order, without `.` and `..`.
+///
+/// # Errors
+/// The kernel's.
+pub fn names(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Box<[u8]>>> {
+    let name = if name.is_empty() { b"." } else { name };
+    let oflags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(dir, name, oflags, Mode::empty())?;
+    let mut out = Vec::new();
+    for entry in rustix::fs::Dir::read_from(&handle)? {
+        let entry = entry?;
+        let bytes = entry.file_name().to_bytes();
+        if bytes != b"." && bytes != b".." {
+            out.push(Box::from(bytes));
+        }
+    }
+    out.sort_unstable();
+    Ok(out)
+}
+
+/// The bytes of a path of this machine.
+#[must_use]
+pub fn path_bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}

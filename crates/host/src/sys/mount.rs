@@ -1,0 +1,1 @@
+//! Mounts: the table, a mount namespace of our own, overlays, tmpfs.

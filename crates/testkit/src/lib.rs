@@ -1,1 +1,10 @@
-//! Empty until its first real content.
+//! The test world of Greenroom: what tests need and the product must never contain.
+//!
+//! It is a dev-dependency only. It knows nothing of Greenroom's own types, so that a test built on it
+//! judges the product from outside:
+//!
+//! * [`lab`]: real Debian hosts in private copies, booted with systemd, killed like a power cut;
+//! * [`tier`]: which privilege a test needs, and the reason printed when it cannot run.
+
+pub mod lab;
+pub mod tier;

@@ -1,0 +1,236 @@
+//! One lab host: its files, and its machine while it is booted.
+
+use super::machine::{Boot, Machine, Start};
+use super::process::{must_succeed, run};
+use super::{Inner, LabError, Output, SHORT, disk, relay};
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// How long a command in a host may take unless the test says otherwise.
+const COMMAND: Duration = Duration::from_secs(300);
+
+/// A host of the lab. Dropping it ends its processes and removes its files.
+#[derive(Debug)]
+pub struct LabHost {
+    name: String,
+    dir: PathBuf,
+    root: PathBuf,
+    number: u32,
+    machine: Option<Machine>,
+    commands: AtomicU32,
+    // Last, so that the lab's directory is removed after the host's.
+    lab: Arc<Inner>,
+}
+
+impl LabHost {
+    pub(crate) fn create(lab: Arc<Inner>, name: &str, base: &Path) -> Result<Self, LabError> {
+        let host = Self::copy(lab, name, base)?;
+        let etc = host.root.join("etc");
+        let id = &blake3::hash(name.as_bytes()).to_hex()[..32];
+        disk::write(&etc.join("hostname"), &format!("{name}\n"))?;
+        disk::write(&etc.join("machine-id"), &format!("{id}\n"))?;
+        let mirrors = relay::hosts_lines(&host.lab.sources);
+        let hosts = format!("127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost\n{mirrors}");
+        disk::write(&etc.join("hosts"), &hosts)?;
+        Ok(host)
+    }
+
+    pub(crate) fn duplicate(lab: Arc<Inner>, other: &Self) -> Result<Self, LabError> {
+        Self::copy(lab, &other.name, &other.root)
+    }
+
+    fn copy(lab: Arc<Inner>, name: &str, from: &Path) -> Result<Self, LabError> {
+        let number = lab.number();
+        let dir = lab.dir.join(format!("{name}-{number}"));
+        fs::create_dir(&dir).map_err(LabError::io("make", &dir))?;
+        let root = dir.join("root");
+        disk::copy_tree(from, &root)?;
+        let commands = AtomicU32::new(0);
+        Ok(Self { name: name.to_owned(), dir, root, number, machine: None, commands, lab })
+    }
+
+    /// The host's name, which is its hostname too.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The host's root directory on this machine, booted or not.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path inside the host as a path on this machine.
+    #[must_use]
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.root.join(inside.trim_start_matches('/'))
+    }
+
+    /// The address on the lab's network that the host gets when it boots with packages.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        let [a, b, c, _] = super::network::GATEWAY.octets();
+        // More than 253 hosts in one lab would share addresses; no machine boots that many.
+        Ipv4Addr::new(a, b, c, u8::try_from(self.number % 253).unwrap_or(0) + 2)
+    }
+
+    /// Puts the built binary at `/usr/local/bin/greenroom`.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn install_greenroom(&self, binary: &Path) -> Result<(), LabError> {
+        let to = self.path("usr/local/bin/greenroom");
+        // Not over the old file: it may be running.
+        if to.exists() {
+            fs::remove_file(&to).map_err(LabError::io("remove", &to))?;
+        }
+        fs::copy(binary, &to).map_err(LabError::io("copy", binary))?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o755))
+            .map_err(LabError::io("chmod", &to))
+    }
+
+    /// Makes apt in this host use the relay as its configured proxy, as hosts behind a company's proxy do.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn use_apt_proxy(&self) -> Result<(), LabError> {
+        relay::configure_apt_proxy(&self.root)
+    }
+
+    /// Boots the host and waits until it has settled; see [`LabHost::state`] for how. A host that was booted is
+    /// killed first.
+    ///
+    /// # Errors
+    /// [`LabError::NotSettled`] with the console's text, or that a tool could not be started.
+    pub fn boot(&mut self, boot: &Boot) -> Result<(), LabError> {
+        self.kill();
+        let id = format!("greenroom-lab-{}-{}", std::process::id(), self.number);
+        let plan = Start { name: &self.name, dir: &self.dir, id: &id, boot };
+        let machine = if boot.needs_network() {
+            let address = self.address();
+            self.lab.with_network(|network| Machine::start(&plan, Some((network, address))))?
+        } else {
+            Machine::start(&plan, None)?
+        };
+        self.machine = Some(machine);
+        Ok(())
+    }
+
+    /// `running`, or `degraded` when a unit failed at boot.
+    ///
+    /// # Errors
+    /// [`LabError::NotBooted`].
+    pub fn state(&self) -> Result<&str, LabError> {
+        Ok(&self.machine()?.state)
+    }
+
+    /// The number of the host's PID 1 on this machine.
+    ///
+    /// # Errors
+    /// [`LabError::NotBooted`].
+    pub fn leader(&self) -> Result<u32, LabError> {
+        Ok(self.machine()?.leader())
+    }
+
+    /// All that the host wrote on its console since it was booted.
+    ///
+    /// # Errors
+    /// [`LabError::NotBooted`].
+    pub fn console(&self) -> Result<String, LabError> {
+        Ok(self.machine()?.console())
+    }
+
+    /// Runs a command as root in the host, as a transient service of its systemd, for at most 5 minutes.
+    ///
+    /// # Errors
+    /// [`LabError::NotBooted`], or that the command did not end in time. Its exit status is no error.
+    pub fn exec(&self, command: &[&str]) -> Result<Output, LabError> {
+        self.exec_with(command, b"", COMMAND)
+    }
+
+    /// Like [`LabHost::exec`], and a status other than 0 is an error that shows the output.
+    ///
+    /// # Errors
+    /// As [`LabHost::exec`], and [`LabError::Failed`].
+    pub fn exec_ok(&self, command: &[&str]) -> Result<Output, LabError> {
+        must_succeed(format!("{} on {}", command.join(" "), self.name), self.exec(command)?)
+    }
+
+    /// Like [`LabHost::exec`] with an input and a limit.
+    ///
+    /// # Errors
+    /// As [`LabHost::exec`]. At the limit everything that the command started is killed.
+    pub fn exec_with(
+        &self,
+        command: &[&str],
+        input: &[u8],
+        limit: Duration,
+    ) -> Result<Output, LabError> {
+        let (unit, mut line) = self.service(command)?;
+        let result = run(&mut line, input, limit);
+        if let Err(LabError::TimedOut { .. }) = result {
+            let mut stop = self.machine()?.enter();
+            stop.args(["systemctl", "kill", "--signal=KILL", &unit]);
+            let _ = run(&mut stop, b"", SHORT);
+        }
+        result
+    }
+
+    /// The command line, on this machine, that runs `command` in the host as [`LabHost::exec`] does; for tests that
+    /// start it themselves, to kill it at a moment of their choice. The string is the name of its service.
+    ///
+    /// # Errors
+    /// [`LabError::NotBooted`].
+    pub fn service(&self, command: &[&str]) -> Result<(String, Command), LabError> {
+        let serial = self.commands.fetch_add(1, Ordering::Relaxed);
+        let unit = format!("lab-command-{serial}.service");
+        let mut line = self.machine()?.enter();
+        line.args(["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--unit", &unit])
+            .args([
+                "-E",
+                "HOME=/root",
+                "-E",
+                "LANG=C.UTF-8",
+                "-E",
+                "DEBIAN_FRONTEND=noninteractive",
+            ])
+            .args(["-p", "Delegate=yes", "--"])
+            .args(command);
+        Ok((unit, line))
+    }
+
+    /// Kills every process of the host at once, as a power cut does. What the host had written but not synced is
+    /// still in this machine's memory: for the disk's side of a power cut, copy the backing file.
+    pub fn kill(&mut self) {
+        self.machine = None;
+    }
+
+    /// Shuts the host down in order; kills it after 30 s.
+    ///
+    /// # Errors
+    /// [`LabError::NotBooted`], [`LabError::TimedOut`].
+    pub fn poweroff(&mut self) -> Result<(), LabError> {
+        let machine = self.machine.take().ok_or_else(|| LabError::NotBooted(self.name.clone()))?;
+        machine.poweroff(Duration::from_secs(30))
+    }
+
+    fn machine(&self) -> Result<&Machine, LabError> {
+        self.machine.as_ref().ok_or_else(|| LabError::NotBooted(self.name.clone()))
+    }
+}
+
+impl Drop for LabHost {
+    fn drop(&mut self) {
+        self.kill();
+        if let Err(error) = disk::remove_tree(&self.dir) {
+            eprintln!("lab: {error}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Real lab hosts: Debian with systemd, each in a private full copy of a cached base root.
+//!
+//! ```no_run
+//! use greenroom_testkit::lab::{Boot, Lab};
+//! # fn main() -> Result<(), greenroom_testkit::lab::LabError> {
+//! let lab = Lab::new()?;
+//! let mut host = lab.host("web1")?;
+//! host.install_greenroom("target/debug/greenroom".as_ref())?;
+//! host.boot(&Boot::with_packages())?;
+//! host.exec_ok(&["apt-get", "install", "-y", "nginx-light"])?;
+//! host.kill(); // as a power cut does to processes
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! How a host comes about: `base` makes the base root once (debootstrap), [`Lab::host`] copies it, and
+//! [`LabHost::boot`] starts it with systemd-nspawn in its own network namespace and waits until it has settled.
+//! A host has no way to the outside. With [`Boot::with_packages`] it is on the lab's network, where a relay
+//! gives it the Debian mirror and nothing else.
+//!
+//! This is not a container manager: no host outlives the process that made it. Directories of a process that was
+//! killed are swept by the next [`Lab::new`].
+//!
+//! Environment: `GREENROOM_LAB_CACHE` (default `/var/cache/greenroom-lab`) keeps bases and packages between runs,
+//! `GREENROOM_LAB_DIR` (default `/var/tmp/greenroom-lab`) holds the running hosts.
+
+mod base;
+mod cgroup;
+mod disk;
+mod error;
+mod host;
+mod leader;
+mod machine;
+mod network;
+mod process;
+mod relay;
+mod sources;
+
+pub use error::LabError;
+pub use host::LabHost;
+pub use machine::Boot;
+pub use process::Output;
+pub use relay::PROXY_PORT;
+
+use base::Base;
+use network::Network;
+use relay::Relay;
+use rustix::fs::FlockOperation;
+use sources::Source;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The search path of everything that runs in a lab host.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The limit for helpers that take milliseconds.
+pub(crate) const SHORT: Duration = Duration::from_secs(20);
+
+/// A directory of lab hosts with a network of their own; removed with the last of its hosts.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    dir: PathBuf,
+    base: Base,
+    sources: Vec<Source>,
+    cache: PathBuf,
+    wires: Mutex<Option<Wires>>,
+    next: AtomicU32,
+    // Held as long as the lab lives: whoever gets it knows that the directory is a leftover.
+    _lock: File,
+}
+
+/// The network with its relay; made when the first host needs it. The relay is dropped first.
+#[derive(Debug)]
+struct Wires {
+    _relay: Relay,
+    network: Network,
+}
+
+impl Lab {
+    /// Makes a lab; the first on a machine makes the base root, which takes about a minute.
+    ///
+    /// # Errors
+    /// When a directory or the base cannot be made: not root, no room, a tool or the mirror is missing.
+    pub fn new() -> Result<Self, LabError> {
+        let cache = directory("GREENROOM_LAB_CACHE", "/var/cache/greenroom-lab");
+        let labs = directory("GREENROOM_LAB_DIR", "/var/tmp/greenroom-lab");
+        fs::create_dir_all(&labs).map_err(LabError::io("make", &labs))?;
+        disk::must_be_on_disk(&labs)?;
+        let sources = sources::of_machine(Path::new("/"));
+        let base = base::ensure(&cache, &sources)?;
+        sweep(&labs)?;
+        let (dir, lock) = own_directory(&labs)?;
+        let inner = Inner {
+            dir,
+            base,
+            sources,
+            cache,
+            wires: Mutex::new(None),
+            next: AtomicU32::new(2),
+            _lock: lock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A new host: a full private copy of the base, not booted. Two hosts of the same name in two labs are equal,
+    /// machine id included.
+    ///
+    /// # Errors
+    /// When the copy cannot be made.
+    pub fn host(&self, name: &str) -> Result<LabHost, LabError> {
+        LabHost::create(Arc::clone(&self.inner), name, &self.inner.base.root)
+    }
+
+    /// A new host that is a full copy of `other`, name and machine id included. `other` must not be running.
+    ///
+    /// # Errors
+    /// When the copy cannot be made.
+    pub fn copy_of(&self, other: &LabHost) -> Result<LabHost, LabError> {
+        LabHost::duplicate(Arc::clone(&self.inner), other)
+    }
+
+    /// The lab's directory, for a test's own large files; removed with the lab.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+}
+
+impl Inner {
+    /// Runs `action` with the lab's network, making network and relay first when they are not there.
+    fn with_network<T>(
+        &self,
+        action: impl FnOnce(&Network) -> Result<T, LabError>,
+    ) -> Result<T, LabError> {
+        let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wires) = &*wires {
+            return action(&wires.network);
+        }
+        let network = Network::start()?;
+        let relay = Relay::start(&network, &self.cache.join("packages"), &self.sources)?;
+        action(&wires.insert(Wires { _relay: relay, network }).network)
+    }
+
+    /// A number that no other host of this lab has.
+    fn number(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = disk::remove_tree(&self.dir) {
+            eprintln!("lab: {error}");
+        }
+    }
+}
+
+fn directory(variable: &str, default: &str) -> PathBuf {
+    std::env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| PathBuf::from(default), PathBuf::from)
+}
+
+/// Makes `lab-PID-N` with a held lock in it.
+fn own_directory(labs: &Path) -> Result<(PathBuf, File), LabError> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let dir = labs.join(format!("lab-{}-{count}", std::process::id()));
+    // A sweeping process must never see the directory without its lock held, so all of this and all of sweeping
+    // happens under one lock.
+    let gate = Gate::close(labs)?;
+    fs::create_dir(&dir).map_err(LabError::io("make", &dir))?;
+    let path = dir.join("lock");
+    let file = disk::lock_file(&path)?;
+    disk::lock(&file, &path, FlockOperation::LockExclusive)?;
+    drop(gate);
+    Ok((dir, file))
+}
+
+/// Ends what a killed test process left running, and removes its directories.
+fn sweep(labs: &Path) -> Result<(), LabError> {
+    let gate = Gate::close(labs)?;
+    let entries = fs::read_dir(labs).map_err(LabError::io("read", labs))?;
+    for dir in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+        let path = dir.join("lock");
+        let file = disk::lock_file(&path)?;
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            leader::kill_leftovers(&dir);
+            disk::remove_tree(&dir)?;
+        }
+    }
+    drop(gate);
+    Ok(())
+}
+
+/// The lock over the directory of labs.
+struct Gate {
+    _file: File,
+}
+
+impl Gate {
+    fn close(labs: &Path) -> Result<Self, LabError> {
+        let path = labs.join(".lock");
+        let file = disk::lock_file(&path)?;
+        disk::lock(&file, &path, FlockOperation::LockExclusive)?;
+        Ok(Self { _file: file })
+    }
+}

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ContentHash;
+use crate::change::ApplyOptions;
 
 /// One part of a rehearsed change, in the order in which it goes live.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,19 +89,6 @@ pub struct UnitAction {
     pub reason: Reason,
 }
 
-/// The wishes of the change file's `[apply]` table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wishes {
-    /// Units to restart besides those that are found.
-    pub restart: Vec<String>,
-    /// Units to reload instead of restarting them.
-    pub reload: Vec<String>,
-    /// Units to leave alone, whatever is found.
-    pub never_restart: Vec<String>,
-    /// Shell commands that must succeed after the services are up, or all is taken back.
-    pub health: Vec<String>,
-}
-
 /// Units that are never restarted on their own account: doing so ends sessions, containers or Greenroom itself.
 /// The idea and most names are needrestart's; a prefix that ends in `*` stands for all that begin so.
 pub const NEVER_RESTART: &[&str] = &[
@@ -154,8 +142,24 @@ pub fn is_never_restarted(unit: &str, more: &[String]) -> bool {
 /// `nginx` → `nginx.service`; a name with a suffix stays.
 #[must_use]
 pub fn full_name(unit: &str) -> String {
-    const SUFFIXES: &[&str] = &[".service", ".socket", ".timer", ".target", ".path", ".mount", ".automount", ".slice", ".scope", ".swap", ".device"];
-    if SUFFIXES.iter().any(|suffix| unit.ends_with(suffix)) { unit.to_owned() } else { format!("{unit}.service") }
+    const SUFFIXES: &[&str] = &[
+        ".service",
+        ".socket",
+        ".timer",
+        ".target",
+        ".path",
+        ".mount",
+        ".automount",
+        ".slice",
+        ".scope",
+        ".swap",
+        ".device",
+    ];
+    if SUFFIXES.iter().any(|suffix| unit.ends_with(suffix)) {
+        unit.to_owned()
+    } else {
+        format!("{unit}.service")
+    }
 }
 
 /// Joins what the copy showed, what still maps replaced files and what the change file wishes, one action a unit.
@@ -163,18 +167,24 @@ pub fn full_name(unit: &str) -> String {
 /// A measured job wins over a map, a wish to reload wins over a restart, a unit that is never restarted may still be
 /// started or stopped when the change did so. Order: stops as measured, then the others as measured, then maps, then wishes.
 #[must_use]
-pub fn actions(jobs: &[UnitAction], maps: &[String], wishes: &Wishes) -> Vec<UnitAction> {
+pub fn actions(jobs: &[UnitAction], maps: &[String], wishes: &ApplyOptions) -> Vec<UnitAction> {
     let mut out: Vec<UnitAction> = Vec::new();
     let mut push = |unit: String, verb: UnitVerb, reason: Reason| {
         let never = is_never_restarted(&unit, &wishes.never_restart);
-        if never && (reason != Reason::Named || wishes.never_restart.iter().any(|n| full_name(n) == unit)) {
-            let measured = reason == Reason::Job && matches!(verb, UnitVerb::Start | UnitVerb::Stop);
+        if never
+            && (reason != Reason::Named
+                || wishes.never_restart.iter().any(|n| full_name(n) == unit))
+        {
+            let measured =
+                reason == Reason::Job && matches!(verb, UnitVerb::Start | UnitVerb::Stop);
             if !measured || wishes.never_restart.iter().any(|n| full_name(n) == unit) {
                 return;
             }
         }
         match out.iter_mut().find(|a| a.unit == unit) {
-            Some(known) if reason == Reason::Named && known.verb == UnitVerb::Restart => known.verb = verb,
+            Some(known) if reason == Reason::Named && known.verb == UnitVerb::Restart => {
+                known.verb = verb
+            }
             Some(_) => {}
             None => out.push(UnitAction { unit, verb, reason }),
         }
@@ -210,19 +220,41 @@ mod tests {
     #[test]
     fn measured_first_then_maps_then_wishes_one_action_a_unit() {
         let jobs = [job("nginx.service", UnitVerb::Start), job("apache2.service", UnitVerb::Stop)];
-        let maps = ["ssh.service".to_owned(), "nginx.service".to_owned(), "dbus.service".to_owned(), "user@0.service".to_owned()];
-        let wishes = Wishes { restart: vec!["shop".into()], reload: vec!["ssh".into()], ..Wishes::default() };
+        let maps = [
+            "ssh.service".to_owned(),
+            "nginx.service".to_owned(),
+            "dbus.service".to_owned(),
+            "user@0.service".to_owned(),
+        ];
+        let wishes = ApplyOptions {
+            restart: vec!["shop".into()],
+            reload: vec!["ssh".into()],
+            ..ApplyOptions::default()
+        };
         let found = lines(&actions(&jobs, &maps, &wishes));
-        assert_eq!(found, ["stop apache2.service", "start nginx.service", "reload ssh.service", "restart shop.service"]);
+        assert_eq!(
+            found,
+            [
+                "stop apache2.service",
+                "start nginx.service",
+                "reload ssh.service",
+                "restart shop.service"
+            ]
+        );
     }
 
     #[test]
     fn never_restart_is_kept_but_a_measured_start_goes_live() {
         let jobs = [job("docker.service", UnitVerb::Start), job("dbus.service", UnitVerb::Restart)];
-        assert_eq!(lines(&actions(&jobs, &[], &Wishes::default())), ["start docker.service"]);
-        let wishes = Wishes { never_restart: vec!["docker".into(), "ssh".into()], ..Wishes::default() };
+        assert_eq!(lines(&actions(&jobs, &[], &ApplyOptions::default())), ["start docker.service"]);
+        let wishes =
+            ApplyOptions { never_restart: vec!["docker".into(), "ssh".into()], ..ApplyOptions::default() };
         assert!(actions(&jobs, &["ssh.service".into()], &wishes).is_empty());
-        let wishes = Wishes { restart: vec!["dbus".into()], ..Wishes::default() };
-        assert_eq!(lines(&actions(&[], &[], &wishes)), ["restart dbus.service"], "a person who names it means it");
+        let wishes = ApplyOptions { restart: vec!["dbus".into()], ..ApplyOptions::default() };
+        assert_eq!(
+            lines(&actions(&[], &[], &wishes)),
+            ["restart dbus.service"],
+            "a person who names it means it"
+        );
     }
 }

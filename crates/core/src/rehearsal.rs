@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effects, RuntimeOnly};
-use crate::plan::{Part, UnitAction, Wishes};
+use crate::change::ApplyOptions;
+use crate::plan::{Part, UnitAction};
 use crate::{ContentHash, TreePath};
 
 /// May the change go live?
@@ -164,7 +165,7 @@ pub struct Rehearsal {
     /// What apply will do to services. Units that map replaced files are found anew at apply.
     pub actions: Vec<UnitAction>,
     /// The `[apply]` table of the change file.
-    pub wishes: Wishes,
+    pub wishes: ApplyOptions,
     /// What changed in the terms a person thinks in.
     pub effects: Effects,
     /// Changes that no file preserves: they will not go live by transplant.

@@ -2,5 +2,8 @@
 //!
 //! * [`sys`]: every raw kernel call.
 //! * [`scan`]: reads the state of single paths.
+pub mod capture;
+pub mod copy;
 pub mod scan;
+pub mod services;
 pub mod sys;

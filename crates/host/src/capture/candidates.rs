@@ -1,0 +1,70 @@
+//! Which paths may have changed: those that the upper layer names, and what lies below directories of which it tells less
+//! than all (renamed, replaced, deleted ones).
+
+use greenroom_core::TreePath;
+
+use super::{Candidate, Views};
+use crate::scan::{ScanError, Tree};
+use crate::sys::fs::{Status, overlay_xattr, types};
+
+/// Candidates with their path in the whole tree.
+pub(super) type Found = Vec<(Candidate, TreePath)>;
+
+struct Walk<'a> {
+    views: &'a Views,
+    lower: Tree,
+    upper: Tree,
+    merged: Tree,
+    found: Found,
+}
+
+pub(super) fn find(views: &Views) -> Result<Found, ScanError> {
+    let (lower, merged) = views.trees()?;
+    let mut walk = Walk { views, lower, upper: Tree::open(&views.upper)?, merged, found: Vec::new() };
+    walk.visit(vec![(TreePath::root(), false)])?;
+    Ok(walk.found)
+}
+
+impl Walk<'_> {
+    /// Depth first, with a list instead of recursion: trees may be deeper than a stack.
+    fn visit(&mut self, mut todo: Vec<(TreePath, bool)>) -> Result<(), ScanError> {
+        while let Some((path, full)) = todo.pop() {
+            let (lower, merged) = (self.lower.status(&path)?, self.merged.status(&path)?);
+            let is_dir = |s: &Option<Status>| s.as_ref().map(|s| s.file_type() == types::DIR);
+            let (below, above) = (is_dir(&lower), is_dir(&merged));
+            let names = match (below, above) {
+                (Some(true), Some(true)) if full || self.hides_something(&path)? => {
+                    let mut names = self.lower.names(&path)?;
+                    names.extend(self.merged.names(&path)?);
+                    names.sort_unstable();
+                    names.dedup();
+                    names.into_iter().map(|n| (n, true)).collect()
+                }
+                (Some(true), Some(true)) => self.upper.names(&path)?.into_iter().map(|n| (n, false)).collect(),
+                (Some(true), _) => self.lower.names(&path)?.into_iter().map(|n| (n, true)).collect(),
+                (_, Some(true)) => self.merged.names(&path)?.into_iter().map(|n| (n, true)).collect::<Vec<_>>(),
+                _ => Vec::new(),
+            };
+            todo.extend(names.into_iter().map(|(name, full)| (path.join(&name), full)));
+            if lower.is_some() || merged.is_some() {
+                let whole = self.views.whole(&path);
+                let is_dir = below != Some(false) && above != Some(false);
+                self.found.push((Candidate { inner: path, is_dir }, whole));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the upper directory stands for more than the names in it: it hides the lower one, or was moved here.
+    fn hides_something(&mut self, path: &TreePath) -> Result<bool, ScanError> {
+        let Some((dir, name)) = self.upper.place(path)? else { return Ok(true) };
+        for attribute in ["opaque", "redirect"] {
+            match overlay_xattr(dir, name, attribute) {
+                Ok(None) => {}
+                Ok(Some(_)) => return Ok(true),
+                Err(source) => return Err(ScanError::Path { path: path.clone(), source }),
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,194 @@
+//! What changed in a copy: compares the merged view with the host, for the paths that the upper layer names.
+//!
+//! ```text
+//! upper layer ─► candidates ─► read both views, in parallel ─► hard-link groups ─► entries ─► Changeset
+//!  (candidates.rs)               (compare.rs)                     (links.rs)
+//! ```
+//! The upper layer only says where to look; presence in it is no change (a file opened for writing is there), and no
+//! encoding of overlayfs (whiteouts, opaque or redirected directories) is believed further than that. Contents of new
+//! files are handed to [`Keep`] as they are found. Not here: what a path means; a classifier is handed in.
+
+mod candidates;
+mod compare;
+mod links;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use greenroom_core::changeset::{DirTime, Invalid};
+use greenroom_core::policy::Class;
+use greenroom_core::rehearsal::Counted;
+use greenroom_core::{Changeset, ContentHash, Entry, TreePath};
+
+use crate::copy::Copy;
+use crate::scan::{ScanError, Tree};
+
+/// Why a copy could not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// A path could not be read in one of the views.
+    #[error("cannot compare the copy with the host")]
+    Read(#[from] ScanError),
+    /// The content of a changed file could not be kept.
+    #[error("cannot keep the content of {path}")]
+    Keep {
+        /// Which.
+        path: TreePath,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The entries do not fit together: a defect.
+    #[error("the capture is not a changeset")]
+    Invalid(#[from] Invalid),
+}
+
+/// Where the content of a changed file can be had.
+pub struct Source<'a> {
+    /// A file that nobody else will write to any more, on the file system of the copy: it may be linked.
+    pub file: Option<&'a Path>,
+    /// It, open for reading.
+    pub open: &'a dyn Fn() -> std::io::Result<File>,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// Keeps contents. Called from many threads.
+pub trait Keep: Sync {
+    /// Keeps the content with this hash.
+    ///
+    /// # Errors
+    /// There is no room, or the store is not writable.
+    fn keep(&self, hash: &ContentHash, source: &Source<'_>) -> std::io::Result<()>;
+
+    /// Keeps the content that a file had before, for showing differences. May decide not to.
+    ///
+    /// # Errors
+    /// As for [`Keep::keep`].
+    fn keep_before(&self, hash: &ContentHash, source: &Source<'_>) -> std::io::Result<()>;
+}
+
+/// What is left out, and what may be linked.
+pub struct Rules<'a> {
+    /// The class of a path; the flag says that it is a directory wherever it exists.
+    pub class: &'a (dyn Fn(&TreePath, bool) -> Class + Sync),
+    /// Paths that change on every boot.
+    pub noise: &'a (dyn Fn(&TreePath) -> bool + Sync),
+    /// Nothing runs in the copy any more and it will be thrown away: its files may become the kept contents.
+    pub at_rest: bool,
+}
+
+/// What a copy differs in from its host.
+#[derive(Debug, Default)]
+pub struct Captured {
+    /// The differences that are somebody's intent.
+    pub changeset: Changeset,
+    /// Volatile paths that were written to.
+    pub volatile: Counted,
+    /// Paths that every boot changes.
+    pub noise: Counted,
+    /// Paths below data directories.
+    pub data: Counted,
+    /// Paths of kernel, initramfs, boot loader that changed.
+    pub boot: Counted,
+    /// Sockets, made or gone.
+    pub sockets: Counted,
+}
+
+/// Compares `copy` with the host that it is a clone of.
+///
+/// # Errors
+/// [`CaptureError`].
+pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captured, CaptureError> {
+    let mut out = Captured::default();
+    let (mut entries, mut times) = (Vec::new(), Vec::new());
+    for layer in copy.layers() {
+        let views = Views::open(layer)?;
+        let found = candidates::find(&views)?;
+        let (wanted, skipped) = sift(found, rules);
+        for (path, class) in skipped {
+            count(&mut out, class, &path);
+        }
+        let mut pairs = compare::read(&views, wanted, rules, keep)?;
+        links::assign(&views, &mut pairs, rules, keep)?;
+        for pair in pairs {
+            settle(pair, rules, &mut out, &mut entries, &mut times);
+        }
+    }
+    out.changeset = Changeset::new(entries, times)?;
+    Ok(out)
+}
+
+/// The three views of one layer.
+pub(super) struct Views {
+    at: TreePath,
+    lower: PathBuf,
+    upper: PathBuf,
+    merged: PathBuf,
+}
+
+impl Views {
+    fn open(layer: &crate::copy::Layer) -> Result<Self, ScanError> {
+        Ok(Self { at: layer.at.clone(), lower: layer.lower.clone(), upper: layer.upper.clone(), merged: layer.merged.clone() })
+    }
+
+    /// A path within the layer as a path of the whole tree.
+    fn whole(&self, inner: &TreePath) -> TreePath {
+        if self.at.depth() == 0 {
+            return inner.clone();
+        }
+        if inner.depth() == 0 { self.at.clone() } else { self.at.join(inner.relative()) }
+    }
+
+    fn trees(&self) -> Result<(Tree, Tree), ScanError> {
+        Ok((Tree::open(&self.lower)?, Tree::open(&self.merged)?))
+    }
+}
+
+/// A path to look at, relative to its layer, and whether it is a directory wherever it exists.
+pub(super) struct Candidate {
+    inner: TreePath,
+    is_dir: bool,
+}
+
+enum Skip {
+    Class(Class),
+    Noise,
+}
+
+type Sifted = (Vec<(Candidate, TreePath)>, Vec<(TreePath, Skip)>);
+
+fn sift(found: candidates::Found, rules: &Rules<'_>) -> Sifted {
+    let (mut wanted, mut skipped) = (Vec::new(), Vec::new());
+    for (candidate, whole) in found {
+        match (rules.class)(&whole, candidate.is_dir) {
+            // What is Greenroom's own is nobody's change.
+            Class::Own => {}
+            Class::Managed | Class::Boot if !(rules.noise)(&whole) => wanted.push((candidate, whole)),
+            Class::Managed | Class::Boot => skipped.push((whole, Skip::Noise)),
+            class => skipped.push((whole, Skip::Class(class))),
+        }
+    }
+    (wanted, skipped)
+}
+
+fn count(out: &mut Captured, skip: Skip, path: &TreePath) {
+    match skip {
+        Skip::Noise => out.noise.add(path),
+        Skip::Class(Class::Data) => out.data.add(path),
+        Skip::Class(_) => out.volatile.add(path),
+    }
+}
+
+fn settle(pair: compare::Pair, rules: &Rules<'_>, out: &mut Captured, entries: &mut Vec<Entry>, times: &mut Vec<DirTime>) {
+    if pair.socket {
+        out.sockets.add(&pair.path);
+    }
+    if pair.before != pair.after {
+        if (rules.class)(&pair.path, false) == Class::Boot {
+            out.boot.add(&pair.path);
+        }
+        entries.push(Entry { path: pair.path, before: pair.before, after: pair.after });
+    } else if let Some((before, after)) = pair.dir_times.filter(|(before, after)| before != after) {
+        times.push(DirTime { path: pair.path, before, after });
+    }
+}

@@ -170,7 +170,10 @@ fn apt_behind_a_proxy() {
     let proxy = found.apt_proxy.unwrap();
     assert_eq!(proxy.per_host.len(), 2);
     assert_eq!(proxy.why, ["/etc/apt/apt.conf.d/01proxy:1", "/etc/apt/apt.conf.d/02own:1"]);
+}
 
+#[test]
+fn apt_proxies_in_all_their_forms() {
     let source =
         ("/etc/apt/sources.list", "deb http://a.example/ x main\ndeb https://b.example/ x main\n");
     let [plain_a, plain_b] =

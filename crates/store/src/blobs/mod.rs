@@ -1,0 +1,147 @@
+//! Contents of files, each stored once, under the BLAKE3 hash of what it holds.
+//!
+//! Contents go in by [`BlobStore::put_bytes`], [`BlobStore::put_reader`] or, without being copied, by
+//! [`BlobStore::adopt_link`]; they come out by [`BlobStore::open_verified`] or [`BlobStore::copy_out`], which check that
+//! what is there still has its hash. A blob never changes; the only other thing that happens to it is
+//! [`BlobStore::remove`].
+//!
+//! **Durable only after [`BlobStore::sync`].** Putting ten thousand files in and flushing each would take minutes, so
+//! one flush at the end makes the whole batch durable. Whoever writes down that a blob exists syncs first. A power cut
+//! before that may leave a blob's name with less than its content: that is found like any other damage, and putting
+//! the same content again mends it.
+//!
+//! What may be collected as garbage is not known here.
+
+mod dir;
+mod scratch;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use greenroom_core::ContentHash;
+
+pub use dir::DirBlobs;
+
+/// Why a blob could not be stored or given.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// There is none with this hash.
+    #[error("the content {0} is not in the store")]
+    Absent(ContentHash),
+    /// What is stored under this hash is something else. It must not be used.
+    #[error("the content {hash} is damaged in the store: what is there has the hash {found}")]
+    Damaged {
+        /// The name.
+        hash: ContentHash,
+        /// The hash of what is there.
+        found: ContentHash,
+    },
+    /// A file that was handed in does not have the hash that was promised.
+    #[error("{} changed while it was stored: its hash is {found}, not {promised}", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What the caller said.
+        promised: ContentHash,
+        /// What it is.
+        found: ContentHash,
+    },
+    /// Not a regular file.
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// A file of the store, or one that was handed in, can't be used.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The reader or writer that was handed in failed.
+    #[error("cannot {what} a content")]
+    Stream {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// All blobs' hashes, in no particular order.
+pub type Hashes<'a> = Box<dyn Iterator<Item = Result<ContentHash, BlobError>> + 'a>;
+
+/// A content-addressed store. Several threads and processes may use one at the same time.
+pub trait BlobStore: Send + Sync {
+    /// Stores `bytes`; does nothing when a sound blob with this content is there.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    fn put_bytes(&self, bytes: &[u8]) -> Result<ContentHash, BlobError>;
+
+    /// Stores all that `reader` gives. When it fails, nothing is stored.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`], and [`BlobError::Stream`] for the reader's own failure.
+    fn put_reader(&self, reader: &mut dyn Read) -> Result<ContentHash, BlobError>;
+
+    /// Takes over the regular file `source`, which the caller hashed, without copying it where that is possible.
+    ///
+    /// The caller gives the file's inode away: its owner becomes this process, its mode 0400, and whoever writes into it
+    /// afterwards damages the blob (which is found when it is read). `source` itself stays where it is; it may be
+    /// removed. The hash is not checked, except when the file has to be copied (another file system, too many links, an
+    /// immutable file).
+    ///
+    /// # Errors
+    /// [`BlobError::NotAFile`], [`BlobError::Changed`], [`BlobError::Io`].
+    fn adopt_link(&self, source: &Path, hash: ContentHash) -> Result<(), BlobError>;
+
+    /// Opens a blob for reading, *unchecked*: only for a look at its length or for a caller who hashes it anyway.
+    ///
+    /// # Errors
+    /// [`BlobError::Absent`], [`BlobError::Io`].
+    fn open(&self, hash: ContentHash) -> Result<File, BlobError>;
+
+    /// Opens a blob for reading after checking all of its content.
+    ///
+    /// # Errors
+    /// [`BlobError::Absent`], [`BlobError::Damaged`], [`BlobError::Io`].
+    fn open_verified(&self, hash: ContentHash) -> Result<File, BlobError>;
+
+    /// Writes a blob's content to `writer` in one pass and gives its length in bytes. After an error the caller must
+    /// not use what was written: the damage is known only at the end.
+    ///
+    /// # Errors
+    /// [`BlobError::Absent`], [`BlobError::Damaged`], [`BlobError::Io`], and [`BlobError::Stream`] for the writer's own
+    /// failure.
+    fn copy_out(&self, hash: ContentHash, writer: &mut dyn Write) -> Result<u64, BlobError>;
+
+    /// Whether a blob of this name is there. Its content is not looked at.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    fn contains(&self, hash: ContentHash) -> Result<bool, BlobError>;
+
+    /// Removes a blob; false when there was none.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    fn remove(&self, hash: ContentHash) -> Result<bool, BlobError>;
+
+    /// The names of all blobs. Those that come or go meanwhile may be among them or not.
+    fn iter(&self) -> Hashes<'_>;
+
+    /// Checks a blob's content.
+    ///
+    /// # Errors
+    /// [`BlobError::Absent`], [`BlobError::Damaged`], [`BlobError::Io`].
+    fn verify(&self, hash: ContentHash) -> Result<(), BlobError>;
+
+    /// Makes all that was put so far durable.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`]: then nothing since the last sync may be counted on.
+    fn sync(&self) -> Result<(), BlobError>;
+}

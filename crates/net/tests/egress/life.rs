@@ -86,7 +86,9 @@ fn the_end_closes_what_is_open_at_once() {
     let start = Instant::now();
     let report = egress.finish();
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
-    assert_eq!((report.allowed[0].bytes_up, report.allowed[0].bytes_down), (3, 3));
+    assert_eq!(report.allowed[0].bytes_up, 3);
+    // The origin may see the end, and say its total, just before its own socket is closed.
+    assert!(report.allowed[0].bytes_down >= 3);
     tunnel.rest();
     assert_eq!(idle.rest(), "");
     assert!(std::net::TcpStream::connect(address).is_err());

@@ -1,6 +1,6 @@
 //! The base root: a small Debian with systemd that every lab host is a copy of.
 //!
-//! debootstrap makes it once per recipe, in the cache directory; the recipe's hash is in its name, so a changed
+//! debootstrap makes it once per recipe; the recipe's hash is in its name, so a changed
 //! recipe makes a new one. Many test processes start at the same moment: a lock file lets one of them work and
 //! the others wait. Whoever copies the base holds the lock shared, so that the daily refresh of the apt lists
 //! (the only write after the making) never runs under a copy.

@@ -88,7 +88,7 @@ pub(crate) fn must_be_on_disk(dir: &Path) -> Result<(), LabError> {
     const TMPFS: i64 = 0x0102_1994;
     const OVERLAY: i64 = 0x794c_7630;
     let stat = rustix::fs::statfs(dir).map_err(|e| LabError::io("examine", dir)(e.into()))?;
-    let kind = match i64::from(stat.f_type) {
+    let kind = match stat.f_type {
         TMPFS => "tmpfs",
         OVERLAY => "overlayfs",
         _ => return Ok(()),

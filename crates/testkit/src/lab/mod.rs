@@ -21,8 +21,9 @@
 //! This is not a container manager: no host outlives the process that made it. Directories of a process that was
 //! killed are swept by the next [`Lab::new`].
 //!
-//! Environment: `GREENROOM_LAB_CACHE` (default `/var/cache/greenroom-lab`) keeps bases and packages between runs,
-//! `GREENROOM_LAB_DIR` (default `/var/tmp/greenroom-lab`) holds the running hosts.
+//! Environment: `GREENROOM_LAB_CACHE` (default `/var/cache/greenroom-lab`) keeps what is used again by the next run:
+//! the image of the `pool` and packages. `GREENROOM_LAB_DIR` (default `/var/tmp/greenroom-lab`) holds bases and
+//! hosts. To be rid of all of it: `umount /var/tmp/greenroom-lab; rm -r /var/cache/greenroom-lab`.
 
 mod base;
 mod cgroup;
@@ -32,6 +33,7 @@ mod host;
 mod leader;
 mod machine;
 mod network;
+mod pool;
 mod process;
 mod relay;
 mod sources;
@@ -44,6 +46,7 @@ pub use relay::PROXY_PORT;
 
 use base::Base;
 use network::Network;
+use pool::Pool;
 use relay::Relay;
 use rustix::fs::FlockOperation;
 use sources::Source;
@@ -92,12 +95,11 @@ impl Lab {
     pub fn new() -> Result<Self, LabError> {
         let cache = directory("GREENROOM_LAB_CACHE", "/var/cache/greenroom-lab");
         let labs = directory("GREENROOM_LAB_DIR", "/var/tmp/greenroom-lab");
-        fs::create_dir_all(&labs).map_err(LabError::io("make", &labs))?;
-        disk::must_be_on_disk(&labs)?;
+        let pool = Pool::open(&cache, &labs)?;
         let sources = sources::of_machine(Path::new("/"));
-        let base = base::ensure(&cache, &sources)?;
-        sweep(&labs)?;
-        let (dir, lock) = own_directory(&labs)?;
+        let base = base::ensure(&pool.bases, &sources)?;
+        sweep(&pool.labs)?;
+        let (dir, lock) = own_directory(&pool.labs)?;
         let inner = Inner {
             dir,
             base,

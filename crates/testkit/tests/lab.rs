@@ -134,22 +134,12 @@ fn mounts_and_immutable_files_do_not_keep_a_host_from_going() {
     assert!(!root.exists());
 }
 
-/// Run by the test below in a process of its own: boots a host, says where it is, and never ends by itself.
-#[test]
-#[ignore = "a part of a_killed_test_process_leaves_no_host_behind"]
-fn boot_and_wait() {
-    let lab = Lab::new().unwrap();
-    let mut host = lab.host("orphan").unwrap();
-    host.boot(&Boot::with_packages()).unwrap();
-    println!("\nREADY {} {}", host.leader().unwrap(), lab.dir().display());
-    std::thread::sleep(Duration::from_secs(120));
-}
-
 #[test]
 fn a_killed_test_process_leaves_no_host_behind() {
     need_root!();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "boot_and_wait", "--ignored", "--nocapture"])
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lab-host"))
+        .arg("orphan")
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

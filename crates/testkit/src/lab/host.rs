@@ -1,5 +1,6 @@
 //! One lab host: its files, and its machine while it is booted.
 
+use super::leader;
 use super::machine::{Boot, Machine, Start};
 use super::process::{must_succeed, run};
 use super::{Inner, LabError, Output, SHORT, disk, relay};
@@ -111,7 +112,7 @@ impl LabHost {
     /// [`LabError::NotSettled`] with the console's text, or that a tool could not be started.
     pub fn boot(&mut self, boot: &Boot) -> Result<(), LabError> {
         self.kill();
-        let id = format!("greenroom-lab-{}-{}", std::process::id(), self.number);
+        let id = leader::machine_id_of(&self.dir);
         let plan = Start { name: &self.name, dir: &self.dir, id: &id, boot };
         let machine = if boot.needs_network() {
             let address = self.address();

@@ -1,5 +1,6 @@
 //! PID 1 of a lab host as this machine sees it, and making sure that it ends.
 
+use super::cgroup::Group;
 use super::process::start;
 use super::{LabError, disk};
 use rustix::process::{Pid, Signal, kill_process};
@@ -74,15 +75,27 @@ fn is_init(pid: u32) -> bool {
     field("Name:").map(str::trim) == Some("systemd") && inner == Some("1")
 }
 
-/// Kills the leaders that are written down in the hosts of the lab directory `lab`.
+/// The name, unique on this machine, under which the host in `dir` runs: from the names of its lab and its own.
+pub(crate) fn machine_id_of(dir: &Path) -> String {
+    let name = |path: &Path| {
+        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    let lab = dir.parent().map(name).unwrap_or_default();
+    let host = name(dir);
+    let number = host.rsplit('-').next().unwrap_or_default();
+    format!("greenroom-{lab}-{number}")
+}
+
+/// Ends the hosts of the lab directory `lab` by what is written down of their leaders.
 pub(crate) fn kill_leftovers(lab: &Path) {
     let Ok(hosts) = fs::read_dir(lab) else { return };
-    for host in hosts.flatten() {
-        let text = fs::read_to_string(file_in(&host.path())).unwrap_or_default();
+    for dir in hosts.flatten().map(|host| host.path()) {
+        let text = fs::read_to_string(file_in(&dir)).unwrap_or_default();
         if let Some((pid, started)) = text.trim().split_once(' ')
             && let Ok(pid) = pid.parse()
         {
             Leader { pid, started: started.to_owned() }.kill();
+            drop(Group::new(&machine_id_of(&dir)));
         }
     }
 }

@@ -1,0 +1,61 @@
+# Every target sets up what it needs first (scripts/setup), so `make demo` and `make test` are all one has to know.
+
+CARGO ?= cargo
+ROOT := $(filter 0,$(shell id -u))
+GREENROOM_LAB_DIR ?= /var/tmp/greenroom-lab
+GREENROOM_LAB_CACHE ?= /var/cache/greenroom-lab
+
+# cargo-nextest runs each test in a process of its own and stops one that hangs; `cargo test` does without.
+# Without root the reasons for skips are in the output of tests that pass, so show it.
+ifneq ($(shell $(CARGO) nextest --version 2>/dev/null),)
+TESTS = $(CARGO) test --doc --workspace --locked --quiet && \
+	$(CARGO) nextest run --workspace --locked $(if $(ROOT),,--success-output=final)
+else
+TESTS = $(CARGO) test --workspace --locked -- --test-threads=2 $(if $(ROOT),,--show-output)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint deny bench soak fidelity clean-lab
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what building and testing need
+	@scripts/setup
+
+build: setup ## Build the greenroom binary, optimised, into target/release
+	$(CARGO) build --release --locked
+
+demo: setup ## Show the main job on a real host that it makes for itself (needs root)
+	$(CARGO) xtask demo
+
+test: setup lint ## Check formatting, lints, licences and generated files, then run every test
+	$(TESTS)
+
+lint: setup ## The part of test that runs nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(CARGO) xtask gen --check
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check bans licenses sources; \
+	else \
+		echo "cargo-deny is not installed: 'make deny' installs it and checks licences and sources"; \
+	fi
+
+deny: ## Install cargo-deny when missing (takes minutes) and check licences, bans and sources
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check bans licenses sources
+
+bench: ## Measure against peers, into docs/benchmarks.md (needs root)
+	@scripts/setup bench
+	$(CARGO) xtask bench
+
+soak: setup ## Interrupt apply and undo at random moments, many times (needs root)
+	$(CARGO) xtask soak
+
+fidelity: setup ## Compare rehearse and apply with direct runs for real packages (needs root)
+	$(CARGO) xtask fidelity
+
+clean-lab: ## Remove the lab's hosts, base roots and package cache
+	@if mountpoint -q "$(GREENROOM_LAB_DIR)"; then umount "$(GREENROOM_LAB_DIR)"; fi
+	rm -rf --one-file-system "$(GREENROOM_LAB_DIR)" "$(GREENROOM_LAB_CACHE)"

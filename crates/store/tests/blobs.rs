@@ -1,0 +1,250 @@
+//! The suite that every `BlobStore` passes, run on a directory, and what concerns the directory alone.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use greenroom_core::ContentHash;
+use greenroom_store::blobs::{BlobError, BlobStore, DirBlobs};
+use proptest::prelude::*;
+
+fn content(store: &dyn BlobStore, hash: ContentHash) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    store.open_verified(hash).unwrap().read_to_end(&mut bytes).unwrap();
+    let mut copied = Vec::new();
+    assert_eq!(store.copy_out(hash, &mut copied).unwrap(), bytes.len() as u64);
+    assert_eq!(copied, bytes);
+    bytes
+}
+
+fn hashes(store: &dyn BlobStore) -> BTreeSet<ContentHash> {
+    store.iter().map(Result::unwrap).collect()
+}
+
+/// Gives some bytes, then fails.
+struct Failing(usize);
+
+impl Read for Failing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.0.min(buffer.len());
+        self.0 -= length;
+        if length == 0 { Err(io::Error::other("the reader failed")) } else { Ok(length) }
+    }
+}
+
+/// What every store does; `store` is empty at first, `files` a directory for files to adopt.
+fn conformance(store: &dyn BlobStore, files: &Path) {
+    let empty = store.put_bytes(b"").unwrap();
+    let hello = store.put_bytes(b"hello").unwrap();
+    assert_eq!(hello, ContentHash::of(b"hello"));
+    assert_eq!(store.put_bytes(b"hello").unwrap(), hello);
+    let big: Vec<u8> = (0..1_000_003u32).map(|n| (n % 251) as u8).collect();
+    assert_eq!(store.put_reader(&mut &big[..]).unwrap(), ContentHash::of(&big));
+
+    let source = files.join("adopted");
+    std::fs::write(&source, b"adopted").unwrap();
+    let adopted = ContentHash::of(b"adopted");
+    store.adopt_link(&source, adopted).unwrap();
+    store.adopt_link(&source, adopted).unwrap();
+    std::fs::remove_file(&source).unwrap();
+
+    assert_eq!(hashes(store), [empty, hello, adopted, ContentHash::of(&big)].into());
+    for (hash, bytes) in
+        [(empty, &b""[..]), (hello, b"hello"), (adopted, b"adopted"), (ContentHash::of(&big), &big)]
+    {
+        assert_eq!(content(store, hash), bytes);
+        assert!(store.contains(hash).unwrap());
+        store.verify(hash).unwrap();
+    }
+    store.sync().unwrap();
+
+    let absent = ContentHash::of(b"absent");
+    assert!(matches!(store.open(absent), Err(BlobError::Absent(hash)) if hash == absent));
+    assert!(matches!(store.verify(absent), Err(BlobError::Absent(_))));
+    assert!(matches!(store.copy_out(absent, &mut io::sink()), Err(BlobError::Absent(_))));
+    assert!(!store.contains(absent).unwrap() && !store.remove(absent).unwrap());
+    assert!(store.remove(hello).unwrap() && !store.contains(hello).unwrap());
+    assert_eq!(store.put_bytes(b"hello").unwrap(), hello);
+
+    let before = hashes(store);
+    assert!(matches!(store.put_reader(&mut Failing(300_000)), Err(BlobError::Stream { .. })));
+    assert_eq!(hashes(store), before);
+}
+
+fn store() -> (tempfile::TempDir, DirBlobs) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DirBlobs::open(&dir.path().join("blobs")).unwrap();
+    (dir, store)
+}
+
+/// All regular files below `dir`.
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+#[test]
+fn a_directory_conforms() {
+    let (dir, store) = store();
+    conformance(&store, dir.path());
+    // No half-written file is left, of the failed put neither.
+    assert_eq!(files_below(&dir.path().join("blobs")).len(), hashes(&store).len());
+    drop(store);
+    assert_eq!(std::fs::read_dir(dir.path().join("blobs/tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn blobs_are_private() {
+    let (dir, store) = store();
+    let hash = store.put_bytes(b"secret").unwrap();
+    let source = dir.path().join("setuid");
+    std::fs::write(&source, b"setuid").unwrap();
+    std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o4755)).unwrap();
+    store.adopt_link(&source, ContentHash::of(b"setuid")).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&store.path(hash)), 0o400);
+    assert_eq!(mode(&store.path(ContentHash::of(b"setuid"))), 0o400);
+    assert_eq!(mode(store.path(hash).parent().unwrap()), 0o700);
+    assert_eq!(mode(&dir.path().join("blobs")), 0o700);
+    let text = hash.to_string();
+    assert_eq!(store.path(hash), dir.path().join("blobs").join(&text[..2]).join(&text[2..]));
+}
+
+#[test]
+fn adopting_links_and_copies_only_where_it_must() {
+    let (dir, store) = store();
+    let source = dir.path().join("source");
+    std::fs::write(&source, b"same inode").unwrap();
+    let hash = ContentHash::of(b"same inode");
+    store.adopt_link(&source, hash).unwrap();
+    let inode = |path: &Path| std::fs::metadata(path).unwrap().ino();
+    assert_eq!(inode(&store.path(hash)), inode(&source));
+    // /dev/shm is another file system: there the content is copied, and checked.
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let far = elsewhere.path().join("far");
+    std::fs::write(&far, b"far away").unwrap();
+    assert_ne!(std::fs::metadata(&far).unwrap().dev(), std::fs::metadata(&source).unwrap().dev());
+    store.adopt_link(&far, ContentHash::of(b"far away")).unwrap();
+    assert_eq!(content(&store, ContentHash::of(b"far away")), b"far away");
+    let refused = store.adopt_link(&far, ContentHash::of(b"something else"));
+    assert!(matches!(refused, Err(BlobError::Changed { .. })));
+    assert!(!store.contains(ContentHash::of(b"something else")).unwrap());
+}
+
+#[test]
+fn only_regular_files_are_adopted() {
+    let (dir, store) = store();
+    let hash = ContentHash::of(b"");
+    let target = dir.path().join("target");
+    std::fs::write(&target, b"").unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let fifo = dir.path().join("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
+    for path in [&link, &fifo, &dir.path().to_path_buf()] {
+        assert!(
+            matches!(store.adopt_link(path, hash), Err(BlobError::NotAFile(_))),
+            "{}",
+            path.display()
+        );
+    }
+    assert_eq!(hashes(&store), BTreeSet::new());
+}
+
+fn damage(path: &Path, bytes: &[u8]) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::File::create(path).unwrap().write_all(bytes).unwrap();
+}
+
+#[test]
+fn damage_is_reported_never_used_and_mended_by_putting_again() {
+    let (dir, store) = store();
+    let right = b"the right content".as_slice();
+    let hash = store.put_bytes(right).unwrap();
+    let source = dir.path().join("source");
+    let puts: [&dyn Fn() -> ContentHash; 3] =
+        [&|| store.put_bytes(right).unwrap(), &|| store.put_reader(&mut &*right).unwrap(), &|| {
+            let _ = std::fs::remove_file(&source);
+            std::fs::write(&source, right).unwrap();
+            store.adopt_link(&source, hash).unwrap();
+            hash
+        }];
+    for put in puts {
+        for wrong in [&b""[..], b"the right c", b"the wrong content", b"the right content "] {
+            damage(&store.path(hash), wrong);
+            let is_damaged = |error: BlobError| matches!(error, BlobError::Damaged { found, .. } if found == ContentHash::of(wrong));
+            assert!(is_damaged(store.open_verified(hash).unwrap_err()));
+            assert!(is_damaged(store.copy_out(hash, &mut io::sink()).unwrap_err()));
+            assert!(is_damaged(store.verify(hash).unwrap_err()));
+            assert_eq!(put(), hash);
+            assert_eq!(content(&store, hash), right);
+        }
+    }
+}
+
+#[test]
+fn strange_files_in_the_store_are_no_blobs() {
+    let (dir, store) = store();
+    let hash = store.put_bytes(b"x").unwrap();
+    let fan = store.path(hash).parent().unwrap().to_path_buf();
+    std::fs::write(fan.join("README"), b"x").unwrap();
+    std::fs::write(fan.join(format!("{}.bak", &hash.to_string()[2..])), b"x").unwrap();
+    std::fs::create_dir(dir.path().join("blobs/lost+found")).unwrap();
+    assert_eq!(hashes(&store), [hash].into());
+}
+
+#[test]
+fn many_put_the_same_at_once() {
+    let (dir, _) = store();
+    let contents: Vec<Vec<u8>> = (0..20u8).map(|n| vec![n; 70_000]).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let store = DirBlobs::open(&dir.path().join("blobs")).unwrap();
+                for content in &contents {
+                    assert_eq!(
+                        store.put_reader(&mut &content[..]).unwrap(),
+                        ContentHash::of(content)
+                    );
+                }
+            });
+        }
+    });
+    let store = DirBlobs::open(&dir.path().join("blobs")).unwrap();
+    assert_eq!(hashes(&store).len(), 20);
+    for content in &contents {
+        store.verify(ContentHash::of(content)).unwrap();
+    }
+    assert_eq!(files_below(&dir.path().join("blobs")).len(), 20);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_goes_in_comes_out(contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..12)) {
+        let (dir, store) = store();
+        for (at, bytes) in contents.iter().enumerate() {
+            let hash = ContentHash::of(bytes);
+            match at % 3 {
+                0 => prop_assert_eq!(store.put_bytes(bytes).unwrap(), hash),
+                1 => prop_assert_eq!(store.put_reader(&mut &bytes[..]).unwrap(), hash),
+                _ => {
+                    let source = dir.path().join(at.to_string());
+                    std::fs::write(&source, bytes).unwrap();
+                    store.adopt_link(&source, hash).unwrap();
+                }
+            }
+        }
+        for bytes in &contents {
+            prop_assert_eq!(&content(&store, ContentHash::of(bytes)), bytes);
+        }
+        prop_assert_eq!(hashes(&store), contents.iter().map(|bytes| ContentHash::of(bytes)).collect());
+    }
+}

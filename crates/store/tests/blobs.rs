@@ -1,4 +1,5 @@
 //! The suite that every `BlobStore` passes, run on a directory, and what concerns the directory alone.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write as _};
@@ -197,6 +198,24 @@ fn strange_files_in_the_store_are_no_blobs() {
     std::fs::write(fan.join(format!("{}.bak", &hash.to_string()[2..])), b"x").unwrap();
     std::fs::create_dir(dir.path().join("blobs/lost+found")).unwrap();
     assert_eq!(hashes(&store), [hash].into());
+}
+
+#[test]
+fn many_come_and_go_at_once() {
+    let (dir, _) = store();
+    std::thread::scope(|scope| {
+        for thread in 0..8u8 {
+            let path = dir.path().join("blobs");
+            scope.spawn(move || {
+                for round in 0..60u8 {
+                    // Each makes its own scratch directory while others clear debris away.
+                    DirBlobs::open(&path).unwrap().put_reader(&mut &[thread, round][..]).unwrap();
+                }
+            });
+        }
+    });
+    let store = DirBlobs::open(&dir.path().join("blobs")).unwrap();
+    assert_eq!(hashes(&store).len(), 8 * 60);
 }
 
 #[test]

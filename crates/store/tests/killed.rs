@@ -1,6 +1,7 @@
 //! Processes that are killed in the middle of writing, and processes that write at the same time.
 //!
 //! Each test runs itself again as a child (`CHILD` holds the directory to work in): real processes, real SIGKILL.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};

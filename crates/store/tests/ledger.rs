@@ -1,4 +1,5 @@
 //! The suite that every `Ledger` passes, run on SQLite, and what concerns SQLite's files alone.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 /// Makes the names of this process different from each other.
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -34,8 +35,14 @@ impl Scratch {
                 outcome => outcome?,
             }
             // Between making and locking it, another process may take it for debris: then start again.
-            let Ok(held) = File::open(&path) else { continue };
-            flock(&held, FlockOperation::NonBlockingLockShared)?;
+            let held = match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                held => held?,
+            };
+            match flock(&held, FlockOperation::NonBlockingLockShared) {
+                Err(Errno::WOULDBLOCK) => continue,
+                locked => locked?,
+            }
             if std::fs::metadata(&path).is_ok_and(|there| same(&there, &held)) {
                 return Ok(Self { path, _held: held });
             }

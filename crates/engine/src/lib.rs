@@ -1,1 +1,55 @@
-//! Empty until its first real content.
+//! The product's verbs: rehearse, apply, undo, recover, show, collect garbage.
+//!
+//! * [`state`]: where rehearsals, changesets, contents and the ledger are, and the host they are about.
+//! * [`site`]: a tree with its policy: what is volatile, what is data, what must not start in a copy.
+//! * [`rehearsal`]: a change run on a copy, captured, and proven in a second copy.
+//! * [`apply`]: a rehearsed change put onto the host, taken back, finished after a crash.
+//! * [`gc`]: what nothing needs any more.
+//!
+//! Nothing here prints or reads the environment: progress goes to a [`Progress`], time and actor come in with the request.
+
+pub mod apply;
+pub mod error;
+pub mod gc;
+pub mod rehearsal;
+pub mod site;
+pub mod state;
+
+pub use error::{EngineError, Outcome};
+pub use state::State;
+
+/// Who asks, and when. The engine reads neither clock nor environment.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The person.
+    pub actor: greenroom_store::ledger::Actor,
+    /// The clock.
+    pub now: fn() -> jiff::Timestamp,
+}
+
+impl Asked {
+    /// The time now, as the ledger has it.
+    #[must_use]
+    pub fn stamp(&self) -> String {
+        format!("{:.3}", (self.now)())
+    }
+}
+
+/// Told what goes on, for a person who waits.
+pub trait Progress: Sync {
+    /// Something begins.
+    fn begin(&self, what: &str);
+    /// Output of the change itself.
+    fn output(&self, bytes: &[u8]);
+    /// Something worth a line of its own.
+    fn note(&self, text: &str);
+}
+
+/// Tells nobody.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _what: &str) {}
+    fn output(&self, _bytes: &[u8]) {}
+    fn note(&self, _text: &str) {}
+}

@@ -1,0 +1,71 @@
+//! Recover: finishes what a crash interrupted, forward when every part had happened, back otherwise.
+
+use greenroom_core::plan::Part;
+use greenroom_host::apply::{Direction, Faults, HostState, Phase};
+use greenroom_host::services::Manager;
+
+use super::record::{ChangeRecord, Records, Standing, Step};
+use super::{Drive, FromBlobs, Place, Report, Tools, close, host_error, undo};
+use crate::site::Site;
+use crate::{Asked, EngineError, Progress, State};
+
+/// Finishes the change that was interrupted on the host at `root`; `None` when there is none.
+///
+/// # Errors
+/// Somebody else is at work, or something needs a person.
+pub fn recover(
+    state: &State,
+    root: &std::path::Path,
+    faults: &dyn Faults,
+    asked: &Asked,
+    progress: &dyn Progress,
+) -> Result<Option<Report>, EngineError> {
+    let began = std::time::Instant::now();
+    let site = Site::look(root, state.dir())?;
+    let Some(host) = HostState::find(&site.root).map_err(host_error)? else { return Ok(None) };
+    let records = Records::look(&site.root);
+    let loose = host.open_journals().map_err(host_error)?;
+    if records.under_way()?.is_none() && loose.is_empty() {
+        return Ok(None);
+    }
+    let guard = host.lock("recover").map_err(host_error)?;
+    let Some(mut record) = records.under_way()? else {
+        // Staged by a process that died before it said anything about it.
+        for journal in host.open_journals().map_err(host_error)? {
+            guard.recover(&journal, Direction::Back, faults).map_err(host_error)?;
+        }
+        return Ok(None);
+    };
+    progress.note(&format!("{} {} was interrupted: finishing it", record.kind.word(), record.change));
+    let of = record.of.as_ref().map(|of| records.read(of)).transpose()?;
+    let changesets = match &of {
+        Some(of) => undo::directed(&host, of)?,
+        None => super::load(state, &record.parts.iter().map(|p| p.part.clone()).collect::<Vec<_>>())?,
+    };
+    let shell = super::live_shell(&site);
+    let place = Place { root: &site.root, manager: Manager::of(&site.root), shell: &shell };
+    let contents = FromBlobs(&state.blobs);
+    let tools = Tools { contents: &contents, faults, progress, health: &[] };
+    let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: of.as_ref() };
+    if record.standing == Standing::Open {
+        if all_happened(&drive, &record)? {
+            drive.finish(&mut record)?;
+        } else {
+            record.notes.push("it was interrupted before it was decided".to_owned());
+            drive.take_back(&mut record)?;
+        }
+    }
+    close(state, &records, &record, asked, &tools)?;
+    Ok(Some(Report::of(&record, began)))
+}
+
+/// Whether every part is in place, or decided to be.
+fn all_happened(drive: &Drive<'_>, record: &ChangeRecord) -> Result<bool, EngineError> {
+    let known = drive.guard.host().changes().map_err(host_error)?;
+    Ok(record.parts.iter().all(|part| match part.part {
+        Part::Live { .. } => part.step == Step::Done,
+        Part::Files { .. } => known
+            .iter()
+            .any(|r| r.id == part.host_id && matches!(r.phase, Phase::Committed | Phase::Done | Phase::Closed)),
+    }))
+}

@@ -1,0 +1,140 @@
+//! What happens to services around the files: stops before, everything else after, and whether all is well then.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use greenroom_core::change::ApplyOptions;
+use greenroom_core::plan::{self, UnitAction, UnitVerb};
+use greenroom_core::{Changeset, TreePath};
+use greenroom_host::facts::maps::units_with_stale_maps;
+use greenroom_host::facts::Target;
+use greenroom_host::services::{Manager, Units};
+
+use super::Place;
+use crate::EngineError;
+
+/// The services of one place during one change.
+pub(super) struct Services<'a> {
+    place: &'a Place<'a>,
+    failed_before: BTreeSet<String>,
+    /// What was done, in order.
+    pub(super) done: Vec<UnitAction>,
+}
+
+/// How long after the last restart a unit must still be up.
+const SETTLE: Duration = Duration::from_millis(700);
+
+impl<'a> Services<'a> {
+    pub(super) fn look(place: &'a Place<'a>) -> Result<Self, EngineError> {
+        let failed_before = failed(&place.manager.units()?);
+        Ok(Self { place, failed_before, done: Vec::new() })
+    }
+
+    /// Stops what the change stops.
+    pub(super) fn before(&mut self, jobs: &[UnitAction], options: &ApplyOptions) -> Result<(), String> {
+        if matches!(self.place.manager, Manager::None) {
+            return Ok(());
+        }
+        let stops = plan::actions(jobs, &[], options).into_iter().filter(|action| action.verb == UnitVerb::Stop);
+        stops.into_iter().try_for_each(|action| self.act(&action))
+    }
+
+    /// Lets systemd and the kernel take note of changed files, then starts, reloads and restarts.
+    pub(super) fn after(&mut self, jobs: &[UnitAction], options: &ApplyOptions, changed: &[Changeset]) -> Result<(), String> {
+        if matches!(self.place.manager, Manager::None) {
+            return Ok(());
+        }
+        let touches = |tops: &[&str]| {
+            let tops: Vec<TreePath> = tops.iter().map(|top| TreePath::from(*top)).collect();
+            changed.iter().flat_map(|c| c.entries()).any(|e| tops.iter().any(|top| e.path.starts_with(top)))
+        };
+        if touches(&["/etc/systemd", "/usr/lib/systemd", "/lib/systemd", "/etc/init.d", "/etc/fstab", "/usr/local/lib/systemd"]) {
+            let answer = self.place.manager.reload_units().map_err(|e| e.to_string())?;
+            if answer.code != 0 {
+                return Err(format!("systemd could not read its units again: {}", answer.text.trim()));
+            }
+        }
+        self.sysctl(changed)?;
+        let maps = self.stale(changed);
+        let actions = plan::actions(jobs, &maps, options).into_iter().filter(|action| action.verb != UnitVerb::Stop);
+        actions.into_iter().try_for_each(|action| self.act(&action))
+    }
+
+    /// Units that still run replaced files.
+    fn stale(&self, changed: &[Changeset]) -> Vec<String> {
+        let target = match &self.place.manager {
+            Manager::Live => Target::Host,
+            Manager::Copy(booted) => Target::Copy { leader: booted.leader() },
+            Manager::None => return Vec::new(),
+        };
+        let paths: Vec<TreePath> = changed
+            .iter()
+            .flat_map(|c| c.entries())
+            .filter(|e| e.before.as_ref().is_some_and(|node| node.content().is_some()))
+            .map(|e| e.path.clone())
+            .collect();
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        units_with_stale_maps(&target, &paths).into_iter().map(|stale| stale.unit).collect()
+    }
+
+    /// Loads the sysctl files that are new or changed; values of files that went stay until something sets them.
+    fn sysctl(&self, changed: &[Changeset]) -> Result<(), String> {
+        let is_sysctl = |path: &TreePath| {
+            let dirs = ["/etc/sysctl.d", "/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d"];
+            path == &TreePath::from("/etc/sysctl.conf")
+                || (path.name().ends_with(b".conf") && dirs.iter().any(|d| path.parent() == Some(TreePath::from(*d))))
+        };
+        let entries = changed.iter().flat_map(|c| c.entries()).filter(|e| e.after.is_some() && is_sysctl(&e.path));
+        for entry in entries {
+            let quoted = format!("'{}'", entry.path.to_string().replace('\'', "'\\''"));
+            let answer = (self.place.shell)(&format!("sysctl -q -e -p {quoted}"), Some(Duration::from_secs(30)))
+                .map_err(|e| e.to_string())?;
+            // In a copy most parameters are the machine's and read-only: that is no failure of the change.
+            if answer.0 != 0 && matches!(self.place.manager, Manager::Live) {
+                return Err(format!("sysctl does not take {}: {}", entry.path, answer.1.trim()));
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, action: &UnitAction) -> Result<(), String> {
+        let answer = self.place.manager.act(action).map_err(|e| e.to_string())?;
+        self.done.push(action.clone());
+        let gone = action.verb == UnitVerb::Stop && answer.text.contains("not loaded");
+        if answer.code == 0 || gone {
+            return Ok(());
+        }
+        Err(format!("{} {} failed: {}", action.verb.word(), action.unit, answer.text.trim()))
+    }
+
+    /// Whether a unit failed since the beginning, or one of the health commands does.
+    pub(super) fn healthy(&self, commands: &[String]) -> Result<(), String> {
+        if self.done.iter().any(|action| action.verb != UnitVerb::Stop) {
+            std::thread::sleep(SETTLE);
+        }
+        let units = self.place.manager.units().map_err(|e| e.to_string())?;
+        let fresh: Vec<String> = failed(&units).difference(&self.failed_before).cloned().collect();
+        if !fresh.is_empty() {
+            return Err(format!("failed since: {}", fresh.join(", ")));
+        }
+        for command in commands {
+            let (code, text) = (self.place.shell)(command, Some(Duration::from_secs(60))).map_err(|e| e.to_string())?;
+            if code != 0 {
+                let end = text.lines().last().unwrap_or_default();
+                return Err(format!("the health command `{command}` ended with exit status {code}: {end}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed(units: &Units) -> BTreeSet<String> {
+    units.iter().filter(|(name, unit)| unit.active == "failed" && !name.starts_with("run-")).map(|(name, _)| name.clone()).collect()
+}
+
+/// What takes the measured actions back, in reverse order.
+pub(super) fn inverse(jobs: &[UnitAction]) -> Vec<UnitAction> {
+    jobs.iter().rev().map(|action| UnitAction { verb: action.verb.inverse(), ..action.clone() }).collect()
+}

@@ -1,0 +1,139 @@
+//! Undo: the same parts in reverse order, each out of its own slots. Undo of an undo is redo.
+
+use std::time::Instant;
+
+use greenroom_core::Changeset;
+use greenroom_core::plan::Part;
+use greenroom_host::apply::HostState;
+use greenroom_host::services::Manager;
+
+use super::record::{ChangeRecord, Kind, Records, Standing};
+use super::{Drive, FromBlobs, Place, Report, Tools, Wanted, close, conflicts, fresh_id, host_error, part_records, refusal};
+use crate::site::Site;
+use crate::{Asked, EngineError, Progress, State};
+
+/// Takes a change back.
+///
+/// # Errors
+/// A refusal, with every path that a later change or an edit touched: nothing was touched.
+pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Progress) -> Result<Report, EngineError> {
+    let began = Instant::now();
+    let site = Site::look(wanted.root, state.dir())?;
+    let records = Records::look(&site.root);
+    let of = records.read(wanted.id)?;
+    let host = HostState::open(&site.root).map_err(host_error)?;
+    let guard = host.lock(&format!("undo {}", wanted.id)).map_err(host_error)?;
+    let all = records.all()?;
+    may_be_undone(&of, &all)?;
+    let changesets = directed(&host, &of)?;
+    progress.begin("checking that the host is as the change left it");
+    check(&site, &host, &of, &changesets, &all)?;
+    let change = fresh_id(state, &records)?;
+    let mut record = ChangeRecord {
+        why: wanted.why.clone(),
+        at: asked.stamp(),
+        actor: asked.actor.clone(),
+        ..inverse_record(&of, &change)
+    };
+    progress.begin("taking it back");
+    let shell = super::live_shell(&site);
+    let place = Place { root: &site.root, manager: Manager::of(&site.root), shell: &shell };
+    let contents = FromBlobs(&state.blobs);
+    let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &wanted.health };
+    let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: Some(&of) };
+    drive.run(&mut record)?;
+    close(state, &records, &record, asked, &tools)?;
+    Ok(Report::of(&record, began))
+}
+
+/// The change that takes `of` back.
+pub(crate) fn inverse_record(of: &ChangeRecord, change: &str) -> ChangeRecord {
+    let parts: Vec<Part> = of.parts.iter().map(|p| p.part.clone()).collect();
+    ChangeRecord {
+        change: change.to_owned(),
+        kind: Kind::Undo,
+        of: Some(of.change.clone()),
+        forward: !of.forward,
+        parts: part_records(change, &parts),
+        standing: Standing::Open,
+        services: Vec::new(),
+        notes: Vec::new(),
+        ..of.clone()
+    }
+}
+
+fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineError> {
+    if of.standing != Standing::Done {
+        return Err(EngineError::refused(
+            format!("{} is not in place: it failed and was taken back at once", of.change),
+            "there is nothing to undo",
+        ));
+    }
+    let undone = all.iter().rev().find(|r| r.of.as_ref() == Some(&of.change) && r.standing == Standing::Done);
+    if let Some(by) = undone {
+        return Err(EngineError::refused(
+            format!("{} was taken back already, by {}", of.change, by.change),
+            format!("`greenroom undo {}` brings it back", by.change),
+        ));
+    }
+    let dead = of.parts.iter().find_map(|p| match &p.part {
+        Part::Live { step, undo: None, .. } if of.forward => Some(*step),
+        _ => None,
+    });
+    match dead {
+        Some(step) => Err(EngineError::refused(
+            format!("{} has a live step (number {step}) without an undo command", of.change),
+            "what it did has to be taken back by hand",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The changesets by part, in the direction of the undo.
+pub(crate) fn directed(host: &HostState, of: &ChangeRecord) -> Result<Vec<Option<Changeset>>, EngineError> {
+    let known = host.changes().map_err(host_error)?;
+    of.parts
+        .iter()
+        .map(|part| match known.iter().find(|r| r.id == part.host_id) {
+            Some(record) if matches!(part.part, Part::Files { .. }) => {
+                let changeset = host.changeset(record).map_err(host_error)?;
+                Ok(Some(if of.forward { changeset.inverse() } else { changeset }))
+            }
+            _ => Ok(None),
+        })
+        .collect()
+}
+
+/// Checks the parts in the order in which they will go back, each path where it comes first.
+fn check(
+    site: &Site,
+    host: &HostState,
+    of: &ChangeRecord,
+    changesets: &[Option<Changeset>],
+    all: &[ChangeRecord],
+) -> Result<(), EngineError> {
+    let mut seen = Changeset::default();
+    let order: Vec<&Option<Changeset>> = if of.forward { changesets.iter().rev().collect() } else { changesets.iter().collect() };
+    for changeset in order {
+        let Some(changeset) = changeset else { break };
+        let found = conflicts(site, &changeset.clone().filtered(|path| seen.get(path).is_none()))?;
+        if !found.is_empty() {
+            let described: Vec<_> = found.iter().map(refusal::describe).collect();
+            let touched_by = later(host, of, all, &described);
+            return Err(EngineError::Conflicts(refusal::Conflicts { paths: described, touched_by }));
+        }
+        seen = seen.then(changeset);
+    }
+    Ok(())
+}
+
+/// Changes since `of` that touched one of these paths.
+fn later(host: &HostState, of: &ChangeRecord, all: &[ChangeRecord], paths: &[refusal::Described]) -> Vec<String> {
+    let number = |id: &str| id.trim_start_matches('c').parse::<u64>().unwrap_or(0);
+    let since = all.iter().filter(|r| number(&r.change) > number(&of.change) && r.standing == Standing::Done);
+    let touches = |record: &&ChangeRecord| {
+        let changesets = directed(host, record).unwrap_or_default();
+        changesets.iter().flatten().any(|c| paths.iter().any(|p| c.get(&p.path).is_some()))
+    };
+    since.filter(touches).map(|r| format!("{} ({})", r.change, r.name)).collect()
+}

@@ -1,0 +1,138 @@
+//! One copy with all that it needs to run things in it: network, limits, environment, its systemd when it is booted.
+
+use std::path::Path;
+use std::time::Duration;
+
+use greenroom_core::change::Test;
+use greenroom_host::capture::{Captured, Keep, Rules, capture};
+use greenroom_host::copy::{Booted, Command, Copy, Ended, Limits, Output, Runner, Tail};
+use greenroom_host::services::Manager;
+
+use super::Noise;
+use crate::site::Site;
+use crate::{EngineError, Progress};
+
+/// How long a copy may take to come up before it is used as it is.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// A copy that things can be run in.
+pub(super) struct Stagehand<'a> {
+    pub(super) copy: Copy,
+    booted: Option<Booted>,
+    runner: Plain<'a>,
+}
+
+/// What a [`Runner`] borrows, owned.
+struct Plain<'a> {
+    hostname: String,
+    network: Option<std::os::fd::BorrowedFd<'a>>,
+    hidden: Vec<std::path::PathBuf>,
+    limits: Option<Limits>,
+    env: Vec<(String, String)>,
+}
+
+/// What the copies of one rehearsal have in common.
+pub(super) struct Common<'a> {
+    pub(super) site: &'a Site,
+    pub(super) boot: bool,
+    pub(super) limits: Option<Limits>,
+    pub(super) env: Vec<(String, String)>,
+}
+
+impl<'a> Stagehand<'a> {
+    /// Makes a copy below `dir`; nothing runs in it yet.
+    pub(super) fn new(
+        common: &Common<'_>,
+        dir: &Path,
+        network: Option<std::os::fd::BorrowedFd<'a>>,
+        env: Vec<(String, String)>,
+    ) -> Result<Self, EngineError> {
+        let hidden: Vec<_> = common.site.hidden.iter().map(|h| common.site.root.join(h.strip_prefix("/").unwrap_or(h))).collect();
+        let copy = Copy::make(&common.site.root, dir, &hidden)?;
+        let mut all = common.env.clone();
+        all.extend(env);
+        let runner = Plain {
+            hostname: common.site.hostname.clone(),
+            network,
+            hidden: common.site.hidden.clone(),
+            limits: common.limits,
+            env: all,
+        };
+        Ok(Self { copy, booted: None, runner })
+    }
+
+    /// Boots it, where the rehearsal boots its copies.
+    pub(super) fn boot(&mut self, common: &Common<'_>, progress: &dyn Progress) -> Result<(), EngineError> {
+        if !common.boot {
+            return Ok(());
+        }
+        let root = self.copy.root();
+        let mut booted = Booted::start(&self.copy, &self.runner(&root), &common.site.masked())?;
+        let settled = booted.settle(SETTLE)?;
+        if settled.state != "running" && settled.state != "degraded" {
+            progress.note(&format!("the copy has not settled after {} s (it is {})", settled.took.as_secs(), settled.state));
+        }
+        self.booted = Some(booted);
+        Ok(())
+    }
+
+    fn runner<'r>(&'r self, root: &'r Path) -> Runner<'r> {
+        Runner {
+            root,
+            hostname: self.runner.hostname.clone(),
+            network: self.runner.network,
+            hidden: self.runner.hidden.clone(),
+            limits: self.runner.limits,
+            env: self.runner.env.clone(),
+        }
+    }
+
+    /// The copy's systemd.
+    pub(super) fn booted(&self) -> Option<&Booted> {
+        self.booted.as_ref()
+    }
+
+    /// Who manages the copy's services.
+    pub(super) fn manager(&self) -> Manager<'_> {
+        self.booted.as_ref().map_or(Manager::None, Manager::Copy)
+    }
+
+    /// Runs a command in it.
+    pub(super) fn run(&self, command: &Command, output: Output<'_>) -> Result<Ended, EngineError> {
+        match &self.booted {
+            Some(booted) => Ok(booted.run(command, output)?),
+            None => Ok(self.runner(&self.copy.root()).run(command, output)?),
+        }
+    }
+
+    /// Runs a shell command; its exit status and the end of what it printed.
+    pub(super) fn shell(&self, text: &str, limit: Option<Duration>) -> Result<(Ended, String), EngineError> {
+        let mut tail = Tail::new(4000);
+        let mut sink = |bytes: &[u8]| {
+            let _ = std::io::Write::write(&mut tail, bytes);
+        };
+        let ended = self.run(&Command::shell(text, limit), Output::To(&mut sink))?;
+        Ok((ended, tail.text()))
+    }
+
+    /// Runs a test.
+    pub(super) fn test(&self, test: &Test) -> Result<(Ended, String), EngineError> {
+        self.shell(&test.run, Some(test.timeout.unwrap_or(Duration::from_secs(120))))
+    }
+
+    /// Ends all that runs in it. `orderly`: services may write what they write when they are told to end.
+    pub(super) fn stop(&mut self, orderly: bool) {
+        if let Some(mut booted) = self.booted.take()
+            && orderly
+        {
+            booted.shut_down(Duration::from_secs(20));
+        }
+    }
+
+    /// Compares it with the host.
+    pub(super) fn capture(&self, site: &Site, noise: &Noise, keep: &dyn Keep, at_rest: bool) -> Result<Captured, EngineError> {
+        let class = |path: &greenroom_core::TreePath, is_dir: bool| site.policy.class(path, is_dir);
+        let is_noise = |path: &greenroom_core::TreePath| noise.contains(path);
+        Ok(capture(&self.copy, &Rules { class: &class, noise: &is_noise, at_rest }, keep)?)
+    }
+}

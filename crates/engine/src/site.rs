@@ -1,0 +1,87 @@
+//! A tree with its policy: the host's own list of volatile paths, the stores found on it, its name.
+
+use std::path::{Path, PathBuf};
+
+use greenroom_core::TreePath;
+use greenroom_core::policy::{Policy, STORES, Store};
+use greenroom_host::scan::Tree;
+
+use crate::EngineError;
+
+/// A tree that changes are rehearsed for and applied to.
+#[derive(Debug)]
+pub struct Site {
+    /// Where it is on this machine.
+    pub root: PathBuf,
+    /// What its paths are.
+    pub policy: Policy,
+    /// The stores whose data was found.
+    pub stores: Vec<&'static Store>,
+    /// Its host name.
+    pub hostname: String,
+    /// Directories that no copy shows.
+    pub hidden: Vec<PathBuf>,
+}
+
+/// Where a host lists volatile paths of its own.
+pub const VOLATILE_LIST: &str = "/etc/greenroom/volatile";
+
+impl Site {
+    /// Looks at the tree at `root`; `state` is the state directory, which a copy must not show.
+    ///
+    /// # Errors
+    /// The root cannot be read, or its list of volatile paths has a line that is no pattern.
+    pub fn look(root: &Path, state: &Path) -> Result<Self, EngineError> {
+        let root = std::fs::canonicalize(root).map_err(|error| EngineError::Usage {
+            what: format!("{} is not a tree: {error}", root.display()),
+            hint: Some("--root takes the directory that is the root of a host, a container or a chroot".to_owned()),
+        })?;
+        let mut tree = Tree::open(&root)?;
+        let list = tree.content(&VOLATILE_LIST.into(), 1 << 20)?.unwrap_or_default();
+        let list = String::from_utf8_lossy(&list).into_owned();
+        let mut stores = Vec::new();
+        for store in STORES {
+            if !tree.names(&store.path.into())?.is_empty() {
+                stores.push(store);
+            }
+        }
+        let mut hidden = vec![PathBuf::from("/var/lib/greenroom")];
+        let mut own = Vec::new();
+        if let Ok(inside) = state.strip_prefix(&root) {
+            let inside = Path::new("/").join(inside);
+            own.push(TreePath::new(std::os::unix::ffi::OsStrExt::as_bytes(inside.as_os_str())));
+            if !hidden.contains(&inside) {
+                hidden.push(inside);
+            }
+        }
+        let data = stores.iter().map(|store| TreePath::from(store.path)).collect();
+        let policy = Policy::new(&list, data, own).map_err(|bad| EngineError::Usage {
+            what: format!("{}{VOLATILE_LIST}: {bad}", root.display()),
+            hint: Some("one pattern a line, with * and **, from /; ! in front takes one out".to_owned()),
+        })?;
+        let hostname = hostname(&mut tree, &root)?;
+        Ok(Self { root, policy, stores, hostname, hidden })
+    }
+
+    /// Whether the tree has a systemd that can boot it.
+    #[must_use]
+    pub fn can_boot(&self) -> bool {
+        let has = |path: &str| self.root.join(path).symlink_metadata().is_ok();
+        (has("usr/lib/systemd/systemd") || has("lib/systemd/systemd")) && (has("sbin/init") || has("usr/sbin/init"))
+    }
+
+    /// Units that own a store's data and so must not start in a copy. A template stands for its instances.
+    #[must_use]
+    pub fn masked(&self) -> Vec<String> {
+        self.stores.iter().flat_map(|store| store.units).map(|unit| unit.replace("@*.", "@.")).collect()
+    }
+}
+
+fn hostname(tree: &mut Tree, root: &Path) -> Result<String, EngineError> {
+    if root == Path::new("/") {
+        return Ok(rustix::system::uname().nodename().to_string_lossy().into_owned());
+    }
+    let text = tree.content(&"/etc/hostname".into(), 300)?.unwrap_or_default();
+    let name = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned();
+    Ok(if name.is_empty() { "copy".to_owned() } else { name })
+}

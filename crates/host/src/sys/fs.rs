@@ -9,7 +9,7 @@ use std::path::Path;
 
 use greenroom_core::manifest::{Xattrs, flags};
 use greenroom_core::{Mtime, TreePath};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 /// What the kernel says of one inode. Times are real time; `ctime` cannot be set by anybody.
@@ -265,4 +265,206 @@ pub fn names(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Box<[u8]>>> {
 #[must_use]
 pub fn path_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
+}
+
+/// The name as the *at* calls take it: an empty one means the directory itself.
+fn or_dot(name: &[u8]) -> &[u8] {
+    if name.is_empty() { b"." } else { name }
+}
+
+/// Which mounted file system `name` in `dir` lies on: the mount and the device. Both must be equal for a rename.
+///
+/// # Errors
+/// The kernel's.
+pub fn file_system(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<(u64, (u32, u32))> {
+    let at_flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
+    let raw = rustix::fs::statx(dir, name, at_flags, StatxFlags::TYPE | StatxFlags::MNT_ID)?;
+    Ok((raw.stx_mnt_id, (raw.stx_dev_major, raw.stx_dev_minor)))
+}
+
+/// Moves a name to where nothing is.
+///
+/// # Errors
+/// The kernel's; `AlreadyExists` when something is there.
+pub fn move_to_free(from: (BorrowedFd<'_>, &[u8]), to: (BorrowedFd<'_>, &[u8])) -> io::Result<()> {
+    Ok(rustix::fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE)?)
+}
+
+/// Swaps two names in one step.
+///
+/// # Errors
+/// The kernel's.
+pub fn exchange(one: (BorrowedFd<'_>, &[u8]), other: (BorrowedFd<'_>, &[u8])) -> io::Result<()> {
+    Ok(rustix::fs::renameat_with(one.0, one.1, other.0, other.1, RenameFlags::EXCHANGE)?)
+}
+
+/// Replaces the file `to` by `from`, both in `dir`.
+///
+/// # Errors
+/// The kernel's.
+pub fn rename(dir: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> io::Result<()> {
+    Ok(rustix::fs::renameat(dir, from, dir, to)?)
+}
+
+/// Gives the inode of `from` a second name; a symbolic link is linked itself.
+///
+/// # Errors
+/// The kernel's.
+pub fn link(from: (BorrowedFd<'_>, &[u8]), to: (BorrowedFd<'_>, &[u8])) -> io::Result<()> {
+    Ok(rustix::fs::linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?)
+}
+
+/// Makes a directory with exactly this mode.
+///
+/// # Errors
+/// The kernel's.
+pub fn make_dir(dir: BorrowedFd<'_>, name: &[u8], mode: u16) -> io::Result<()> {
+    rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(u32::from(mode)))?;
+    set_mode(dir, name, mode)
+}
+
+/// Makes a new empty regular file, open for writing and reading.
+///
+/// # Errors
+/// The kernel's; `AlreadyExists` when something is there.
+pub fn create_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
+    let oflags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(dir, name, oflags, Mode::RUSR | Mode::WUSR)?))
+}
+
+/// Makes a symbolic link.
+///
+/// # Errors
+/// The kernel's.
+pub fn make_symlink(dir: BorrowedFd<'_>, name: &[u8], target: &[u8]) -> io::Result<()> {
+    Ok(rustix::fs::symlinkat(target, dir, name)?)
+}
+
+/// Makes a FIFO or a device node; `file_type` is one of [`types`].
+///
+/// # Errors
+/// The kernel's.
+pub fn make_node(dir: BorrowedFd<'_>, name: &[u8], file_type: u32, device: (u32, u32)) -> io::Result<()> {
+    let file_type = rustix::fs::FileType::from_raw_mode(file_type);
+    let device = rustix::fs::makedev(device.0, device.1);
+    Ok(rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)?)
+}
+
+/// Sets owner and group, of a symbolic link itself. Drops setuid bits and file capabilities: set them afterwards.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_owner(dir: BorrowedFd<'_>, name: &[u8], uid: u32, gid: u32) -> io::Result<()> {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    Ok(rustix::fs::chownat(dir, or_dot(name), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Sets the permission bits. A symbolic link has none and is refused with `ELOOP`.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_mode(dir: BorrowedFd<'_>, name: &[u8], mode: u16) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let held = hold(dir, name)?;
+    if status(held.as_fd(), b"")?.file_type() == types::SYMLINK {
+        return Err(Errno::LOOP.into());
+    }
+    // fchmod does not take such a descriptor, and fchmodat2 is younger than the kernels we run on.
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    Ok(rustix::fs::chmod(path, Mode::from_raw_mode(u32::from(mode)))?)
+}
+
+/// Holds on to the inode behind a name without opening what it is.
+fn hold(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(dir, or_dot(name), OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Sets the modification time, of a symbolic link itself.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_mtime(dir: BorrowedFd<'_>, name: &[u8], mtime: Mtime) -> io::Result<()> {
+    let keep = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    let set = rustix::fs::Timespec { tv_sec: mtime.sec, tv_nsec: mtime.nsec.into() };
+    let times = rustix::fs::Timestamps { last_access: keep, last_modification: set };
+    Ok(rustix::fs::utimensat(dir, or_dot(name), &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Sets those of the inode attributes in `mask` as in `wanted` ([`flags`]); of regular files and directories only.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_flags(dir: BorrowedFd<'_>, name: &[u8], mask: u8, wanted: u8) -> io::Result<()> {
+    use rustix::fs::IFlags;
+    let held = hold(dir, name)?;
+    let found = status(held.as_fd(), b"")?;
+    if found.flags & mask == wanted & mask || !matches!(found.file_type(), types::FILE | types::DIR) {
+        return Ok(());
+    }
+    let file = open_held(&held)?;
+    let mut bits = rustix::fs::ioctl_getflags(&file)?;
+    let known = [(flags::IMMUTABLE, IFlags::IMMUTABLE), (flags::APPEND, IFlags::APPEND), (flags::NODUMP, IFlags::NODUMP)];
+    for (flag, bit) in known {
+        if mask & flag != 0 {
+            bits.set(bit, wanted & flag != 0);
+        }
+    }
+    Ok(rustix::fs::ioctl_setflags(&file, bits)?)
+}
+
+fn open_held(held: &OwnedFd) -> io::Result<OwnedFd> {
+    use std::os::fd::AsRawFd as _;
+    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Opens the directory `name` of `dir` for reading: such a descriptor can be synced.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    let oflags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(dir, or_dot(name), oflags, Mode::empty())?)
+}
+
+/// Opens the directory `path` below `root`, following symbolic links as a process confined to `root` would.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
+    let oflags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat2(root, path, oflags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)?)
+}
+
+/// Makes all that was written to the file system of `dir` durable.
+///
+/// # Errors
+/// The kernel's.
+pub fn sync_file_system(dir: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(dir)?)
+}
+
+/// Makes the directory's or file's own content durable.
+///
+/// # Errors
+/// The kernel's.
+pub fn sync(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::fsync(fd)?)
+}
+
+/// Removes a name; `is_dir` says whether it is an empty directory.
+///
+/// # Errors
+/// The kernel's.
+pub fn remove(dir: BorrowedFd<'_>, name: &[u8], is_dir: bool) -> io::Result<()> {
+    Ok(rustix::fs::unlinkat(dir, name, if is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() })?)
+}
+
+/// Free bytes for the administrator's use short of the reserve, and free inodes (`None` where they are not counted).
+///
+/// # Errors
+/// The kernel's.
+pub fn free_room(dir: BorrowedFd<'_>) -> io::Result<(u64, Option<u64>)> {
+    let stat = rustix::fs::fstatvfs(dir)?;
+    Ok((stat.f_bavail.saturating_mul(stat.f_frsize), (stat.f_files > 0).then_some(stat.f_favail)))
 }

@@ -1,0 +1,259 @@
+//! The state directory of one root, its lock, and the records in it.
+
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use greenroom_core::{Changeset, ContentHash, changeset};
+use rustix::fs::FlockOperation;
+
+use super::error::{Context as _, Error, Refusal};
+use super::record::{self, Direction, Phase, Record, RecordKind};
+use crate::scan::Tree;
+use crate::sys::fs;
+
+/// What belongs to one host: `<root>/var/lib/greenroom`.
+pub struct HostState {
+    root: PathBuf,
+    state: OwnedFd,
+    changes: OwnedFd,
+}
+
+const STATE: [&[u8]; 3] = [b"var", b"var/lib", b"var/lib/greenroom"];
+
+impl HostState {
+    /// Opens the state of the host whose tree is at `root`; makes it when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let fail = || format!("make the state directory below {}", root.display());
+        let tree = fs::open_root(root).context(fail)?;
+        for path in STATE {
+            make_below(tree.as_fd(), path).context(fail)?;
+        }
+        let state = fs::open_in_root(tree.as_fd(), STATE[2]).context(fail)?;
+        make_private(state.as_fd(), b"changes").context(fail)?;
+        Self::with(root, state)
+    }
+
+    /// Opens the state of the host, `None` when nothing was ever done to it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn find(root: &Path) -> Result<Option<Self>, Error> {
+        let fail = || format!("open the state directory below {}", root.display());
+        let tree = fs::open_root(root).context(fail)?;
+        match fs::open_in_root(tree.as_fd(), b"var/lib/greenroom/changes") {
+            Ok(_) => Self::with(root, fs::open_in_root(tree.as_fd(), STATE[2]).context(fail)?).map(Some),
+            Err(error) if crate::scan::is_absence(&error) => Ok(None),
+            Err(source) => Err(Error::Io { what: fail(), source }),
+        }
+    }
+
+    fn with(root: &Path, state: OwnedFd) -> Result<Self, Error> {
+        let changes = fs::open_dir(state.as_fd(), b"changes").context(|| "open the records of changes".to_owned())?;
+        Ok(Self { root: root.to_owned(), state, changes })
+    }
+
+    /// The root of the tree.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A handle on the tree.
+    pub(super) fn tree(&self) -> Result<Tree, Error> {
+        Ok(Tree::open(&self.root)?)
+    }
+
+    /// Takes the lock. `holder` says what for, to others who find it taken. It is given back when the guard goes.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] at once when it is taken.
+    pub fn lock(&self, holder: &str) -> Result<Guard<'_>, Error> {
+        let fail = || "lock the host".to_owned();
+        let file = match fs::create_file(self.state.as_fd(), b"lock") {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.open_lock().context(fail)?,
+            other => other.context(fail)?,
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let text = record::read_file(self.state.as_fd(), b"lock").unwrap_or_default();
+                let holder = String::from_utf8_lossy(&text).trim().to_owned();
+                return Err(Refusal::Busy { holder }.into());
+            }
+            Err(other) => return Err(Error::Io { what: fail(), source: other.into() }),
+        }
+        let note = format!("process {}, {holder}\n", std::process::id());
+        file.set_len(0).and_then(|()| (&file).write_all(note.as_bytes())).context(fail)?;
+        Ok(Guard { host: self, _lock: file })
+    }
+
+    fn open_lock(&self) -> io::Result<std::fs::File> {
+        use rustix::fs::{Mode, OFlags};
+        let oflags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.state, "lock", oflags, Mode::empty())?.into())
+    }
+
+    /// All records of this host, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for a journal that cannot be read, [`Error::Io`].
+    pub fn changes(&self) -> Result<Vec<Record>, Error> {
+        let names = fs::names(self.changes.as_fd(), b"").context(|| "list the records of changes".to_owned())?;
+        let mut records = Vec::with_capacity(names.len());
+        for name in names {
+            let id = String::from_utf8_lossy(&name).into_owned();
+            let dir = self.record_dir(&id)?;
+            let damaged = |error: io::Error| Error::Damaged { change: id.clone(), what: error.to_string() };
+            records.push(Record::read(dir.as_fd()).map_err(damaged)?.unwrap_or_else(|| Record::unwritten(&id)));
+        }
+        records.sort_by_key(|r| r.seq);
+        Ok(records)
+    }
+
+    /// The records that are neither finished nor rolled back.
+    ///
+    /// # Errors
+    /// As [`HostState::changes`].
+    pub fn open_journals(&self) -> Result<Vec<Record>, Error> {
+        Ok(self.changes()?.into_iter().filter(|r| r.phase.is_open()).collect())
+    }
+
+    /// The changeset that a record goes through (in the record's direction).
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn changeset(&self, record: &Record) -> Result<Changeset, Error> {
+        let dir = self.record_dir(&record.owner)?;
+        let bytes = record::read_file(dir.as_fd(), b"changeset")
+            .context(|| format!("read the changeset of {}", record.owner))?;
+        let damaged = |what: String| Error::Damaged { change: record.owner.clone(), what };
+        if ContentHash::of(&bytes) != record.changeset {
+            return Err(damaged("the changeset is not the one that was recorded".to_owned()));
+        }
+        changeset::codec::decode(&bytes).map_err(|e| damaged(e.to_string()))
+    }
+
+    pub(super) fn changes_dir(&self) -> BorrowedFd<'_> {
+        self.changes.as_fd()
+    }
+
+    pub(super) fn record_dir(&self, id: &str) -> Result<OwnedFd, Error> {
+        fs::open_dir(self.changes.as_fd(), id.as_bytes()).context(|| format!("open the record of {id}"))
+    }
+
+    /// The record `id`.
+    pub(super) fn record(&self, id: &str) -> Result<Record, Error> {
+        let found = self.changes()?.into_iter().find(|r| r.id == id);
+        found.ok_or_else(|| Refusal::Record { change: id.to_owned(), why: "no such change on this host" }.into())
+    }
+}
+
+/// The lock of a host. All that changes it goes through this.
+pub struct Guard<'h> {
+    pub(super) host: &'h HostState,
+    _lock: std::fs::File,
+}
+
+impl Guard<'_> {
+    /// Closes a record that is done: the caller has finished what belongs to it. Closing twice is fine.
+    ///
+    /// # Errors
+    /// [`Refusal::Record`] when it is not done.
+    pub fn close(&self, id: &str) -> Result<(), Error> {
+        let mut record = self.host.record(id)?;
+        match record.phase {
+            Phase::Closed => return Ok(()),
+            Phase::Done => {}
+            _ => return Err(Refusal::Record { change: id.to_owned(), why: "it is not in place" }.into()),
+        }
+        record.phase = Phase::Closed;
+        let dir = self.host.record_dir(id)?;
+        record.write(dir.as_fd()).context(|| format!("close {id}"))
+    }
+
+    /// Records that what was found on the host is what is wanted; the tree is not touched.
+    ///
+    /// # Errors
+    /// [`Refusal::Record`] when the name is taken, [`Error::Io`].
+    pub fn adopt(&self, id: &str, changeset: &Changeset, meta: serde_json::Value) -> Result<(), Error> {
+        let record = self.new_record(id, RecordKind::Adopt, changeset)?;
+        let dir = self.create_record(&record, Some(changeset))?;
+        fs::sync_file_system(dir.as_fd()).context(|| format!("write the record of {id}"))?;
+        let record = Record { phase: Phase::Closed, meta, ..record };
+        record.write(dir.as_fd()).context(|| format!("write the record of {id}"))
+    }
+
+    /// A record for a new change, not written yet.
+    pub(super) fn new_record(&self, id: &str, kind: RecordKind, changeset: &Changeset) -> Result<Record, Error> {
+        let refuse = |why| Refusal::Record { change: id.to_owned(), why };
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if id.is_empty() || id.len() > 64 || id.starts_with('.') || !id.bytes().all(plain) {
+            return Err(refuse("not a name for a change").into());
+        }
+        let records = self.host.changes()?;
+        if let Some(open) = records.iter().find(|r| r.phase.is_open()) {
+            return Err(Refusal::Open { change: open.id.clone() }.into());
+        }
+        if records.iter().any(|r| r.id == id) {
+            return Err(refuse("there is a change of this name").into());
+        }
+        Ok(Record {
+            seq: records.last().map_or(1, |r| r.seq + 1),
+            kind,
+            changeset: changeset.id(),
+            entries: changeset.entries().len() as u64,
+            ..Record::unwritten(id)
+        })
+    }
+
+    /// Makes the record's directory with its journal.
+    pub(super) fn create_record(&self, record: &Record, changeset: Option<&Changeset>) -> Result<OwnedFd, Error> {
+        let fail = || format!("write the record of {}", record.id);
+        fs::make_dir(self.host.changes_dir(), record.id.as_bytes(), 0o700).context(fail)?;
+        let dir = self.host.record_dir(&record.id)?;
+        if let Some(changeset) = changeset {
+            let mut bytes = Vec::new();
+            changeset::codec::encode(changeset, &mut |piece| bytes.extend_from_slice(piece));
+            record::write_file(dir.as_fd(), b"changeset", &bytes, false).context(fail)?;
+        }
+        record.write(dir.as_fd()).context(fail)?;
+        fs::sync(self.host.changes_dir()).context(fail)?;
+        Ok(dir)
+    }
+
+    /// In which state a chain is: the last record in it that is in place.
+    pub(super) fn current(records: &[Record], owner: &str) -> Option<(String, Direction)> {
+        let in_place = |r: &&Record| r.owner == owner && matches!(r.phase, Phase::Done | Phase::Closed);
+        records.iter().rev().find(in_place).map(|r| (r.id.clone(), r.direction))
+    }
+}
+
+/// Makes one directory of the way to the state, if it is not there, leaving its parent's mtime alone.
+fn make_below(tree: BorrowedFd<'_>, path: &[u8]) -> io::Result<()> {
+    match fs::open_in_root(tree, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => return other.map(|_| ()),
+    }
+    let cut = path.iter().rposition(|b| *b == b'/');
+    let parent = fs::open_in_root(tree, cut.map_or(b".", |at| &path[..at]))?;
+    let name = cut.map_or(path, |at| &path[at + 1..]);
+    if path == STATE[2] { make_private(parent.as_fd(), name) } else { quietly(parent.as_fd(), name, 0o755) }
+}
+
+/// Makes a directory for root alone where there is none.
+pub(super) fn make_private(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    match quietly(parent, name, 0o700) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+fn quietly(parent: BorrowedFd<'_>, name: &[u8], mode: u16) -> io::Result<()> {
+    let mtime = fs::status(parent, b"")?.mtime;
+    fs::make_dir(parent, name, mode)?;
+    fs::set_mtime(parent, b"", mtime)
+}

@@ -36,15 +36,15 @@ lint: setup ## The part of test that runs nothing
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(CARGO) xtask gen --check
-	@if $(CARGO) deny --version >/dev/null 2>&1; then \
-		$(CARGO) deny --locked check bans licenses sources; \
+	@if [ -n "$(CI)" ] || $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(MAKE) --no-print-directory deny; \
 	else \
-		echo "cargo-deny is not installed: 'make deny' installs it and checks licences and sources"; \
+		echo "cargo-deny is not installed: 'make deny' installs it (minutes) and checks licences and sources"; \
 	fi
 
 deny: ## Install cargo-deny when missing (takes minutes) and check licences, bans and sources
-	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
-	$(CARGO) deny --locked check bans licenses sources
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deny
+	$(CARGO) deny --locked --offline check --hide-inclusion-graph bans licenses sources
 
 bench: ## Measure against peers, into docs/benchmarks.md (needs root)
 	@scripts/setup bench

@@ -4,7 +4,11 @@
 //! judges the product from outside:
 //!
 //! * [`lab`]: real Debian hosts in private copies, booted with systemd, killed like a power cut;
+//! * [`tree`]: random file trees and changes to them, and a table of the kinds of file;
+//! * [`oracle`]: the independent comparison of two trees;
 //! * [`tier`]: which privilege a test needs, and the reason printed when it cannot run.
 
 pub mod lab;
+pub mod oracle;
 pub mod tier;
+pub mod tree;

@@ -10,11 +10,7 @@
 /// Why tests that need root cannot run here; `None` when they can.
 #[must_use]
 pub fn why_not_privileged() -> Option<&'static str> {
-    if rustix::process::geteuid().is_root() {
-        None
-    } else {
-        Some("needs root: run `sudo make test`")
-    }
+    if rustix::process::geteuid().is_root() { None } else { Some("needs root: run `sudo make test`") }
 }
 
 /// Returns from the test, after printing the reason, when the test does not run as root.

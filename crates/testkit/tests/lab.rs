@@ -100,8 +100,7 @@ fn an_isolated_host_has_no_way_out_and_one_with_packages_only_the_mirror() {
     let lab = Lab::new().unwrap();
     let mut host = lab.host("apt").unwrap();
     host.boot(&Boot::isolated()).unwrap();
-    let update =
-        host.exec(&["apt-get", "-q", "update", "-o", "APT::Update::Error-Mode=any"]).unwrap();
+    let update = host.exec(&["apt-get", "-q", "update", "-o", "APT::Update::Error-Mode=any"]).unwrap();
     assert_ne!(update.code(), 0, "{update}");
 
     host.boot(&Boot::with_packages()).unwrap();
@@ -110,7 +109,8 @@ fn an_isolated_host_has_no_way_out_and_one_with_packages_only_the_mirror() {
     assert!(host.exec_ok(&["tree", "/etc/apt"]).unwrap().out().contains("sources.list"));
     let routes = host.exec_ok(&["ip", "route"]).unwrap().out();
     assert!(!routes.contains("default"), "{routes}");
-    let other = "exec 3<>/dev/tcp/192.0.2.1/80; printf 'GET /x HTTP/1.1\\r\\nHost: example.org\\r\\n\\r\\n' >&3; head -1 <&3";
+    let other =
+        "exec 3<>/dev/tcp/192.0.2.1/80; printf 'GET /x HTTP/1.1\\r\\nHost: example.org\\r\\n\\r\\n' >&3; head -1 <&3";
     let answer = host.exec_ok(&["timeout", "20", "bash", "-c", other]).unwrap().out();
     assert!(answer.contains("403"), "{answer}");
     host.use_apt_proxy().unwrap();

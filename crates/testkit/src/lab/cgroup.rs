@@ -37,8 +37,7 @@ impl Group {
             command.arg(program);
             return command;
         }
-        let dirs: Vec<String> =
-            self.dirs.iter().map(|dir| format!("'{}'", dir.display())).collect();
+        let dirs: Vec<String> = self.dirs.iter().map(|dir| format!("'{}'", dir.display())).collect();
         let script = format!(
             "for dir in {}; do mkdir -p \"$dir\"; echo $$ > \"$dir/cgroup.procs\"; done; exec \"$@\"",
             dirs.join(" ")
@@ -79,11 +78,7 @@ fn mount_of(line: &str) -> Option<PathBuf> {
 /// Removes a group and the groups in it.
 fn remove(dir: &Path) {
     if let Ok(entries) = fs::read_dir(dir) {
-        entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.is_dir())
-            .for_each(|path| remove(&path));
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).for_each(|path| remove(&path));
     }
     let _ = fs::remove_dir(dir);
 }

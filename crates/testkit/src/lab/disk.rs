@@ -12,12 +12,7 @@ const SLOW: Duration = Duration::from_secs(300);
 
 /// Opens (and makes) a lock file.
 pub(crate) fn lock_file(path: &Path) -> Result<File, LabError> {
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(LabError::io("open", path))
+    File::options().create(true).truncate(false).write(true).open(path).map_err(LabError::io("open", path))
 }
 
 /// Waits for the lock. It ends with the file.
@@ -32,8 +27,7 @@ pub(crate) fn lock(file: &File, path: &Path, how: FlockOperation) -> Result<(), 
 
 /// A full copy, every attribute kept, sharing blocks where the file system can.
 pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<(), LabError> {
-    run_ok(Command::new("cp").args(["-a", "--reflink=auto", "--"]).arg(from).arg(to), SLOW)
-        .map(|_| ())
+    run_ok(Command::new("cp").args(["-a", "--reflink=auto", "--"]).arg(from).arg(to), SLOW).map(|_| ())
 }
 
 /// Removes a tree: first unmounts everything below it, last mount first, then clears immutable attributes when

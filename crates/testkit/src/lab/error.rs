@@ -43,9 +43,7 @@ pub enum LabError {
         limit: Duration,
     },
     /// A host did not come up.
-    #[error(
-        "lab host {name} did not settle within {limit:?} (last state: {state}); its console:\n{console}"
-    )]
+    #[error("lab host {name} did not settle within {limit:?} (last state: {state}); its console:\n{console}")]
     NotSettled {
         /// The host's name.
         name: String,

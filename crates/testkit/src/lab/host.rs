@@ -93,8 +93,7 @@ impl LabHost {
             fs::remove_file(&to).map_err(LabError::io("remove", &to))?;
         }
         fs::copy(binary, &to).map_err(LabError::io("copy", binary))?;
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o755))
-            .map_err(LabError::io("chmod", &to))
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).map_err(LabError::io("chmod", &to))
     }
 
     /// Makes apt in this host use the relay as its configured proxy, as hosts behind a company's proxy do.
@@ -168,12 +167,7 @@ impl LabHost {
     ///
     /// # Errors
     /// As [`LabHost::exec`]. At the limit everything that the command started is killed.
-    pub fn exec_with(
-        &self,
-        command: &[&str],
-        input: &[u8],
-        limit: Duration,
-    ) -> Result<Output, LabError> {
+    pub fn exec_with(&self, command: &[&str], input: &[u8], limit: Duration) -> Result<Output, LabError> {
         let (unit, mut line) = self.service(command)?;
         let result = run(&mut line, input, limit);
         if let Err(LabError::TimedOut { .. }) = result {
@@ -194,14 +188,7 @@ impl LabHost {
         let unit = format!("lab-command-{serial}.service");
         let mut line = self.machine()?.enter();
         line.args(["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--unit", &unit])
-            .args([
-                "-E",
-                "HOME=/root",
-                "-E",
-                "LANG=C.UTF-8",
-                "-E",
-                "DEBIAN_FRONTEND=noninteractive",
-            ])
+            .args(["-E", "HOME=/root", "-E", "LANG=C.UTF-8", "-E", "DEBIAN_FRONTEND=noninteractive"])
             .args(["-p", "Delegate=yes", "--"])
             .args(command);
         Ok((unit, line))

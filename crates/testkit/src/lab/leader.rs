@@ -77,9 +77,7 @@ fn is_init(pid: u32) -> bool {
 
 /// The name, unique on this machine, under which the host in `dir` runs: from the names of its lab and its own.
 pub(crate) fn machine_id_of(dir: &Path) -> String {
-    let name = |path: &Path| {
-        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-    };
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let lab = dir.parent().map(name).unwrap_or_default();
     let host = name(dir);
     let number = host.rsplit('-').next().unwrap_or_default();

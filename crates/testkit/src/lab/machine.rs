@@ -132,9 +132,7 @@ impl Machine {
         let _ = run(self.enter().args(["systemctl", "poweroff"]), b"", SHORT);
         match process::wait(&mut self.processes.nspawn, limit) {
             Some(_) => Ok(()),
-            None => {
-                Err(LabError::TimedOut { command: format!("powering off {}", self.name), limit })
-            }
+            None => Err(LabError::TimedOut { command: format!("powering off {}", self.name), limit }),
         }
     }
 }
@@ -180,9 +178,7 @@ impl Drop for Processes {
             let _ = guard.kill();
             let _ = guard.wait();
         }
-        if let Some(leader) =
-            self.leader.take().or_else(|| leader::child_that_is_init(self.nspawn.id()))
-        {
+        if let Some(leader) = self.leader.take().or_else(|| leader::child_that_is_init(self.nspawn.id())) {
             leader.kill();
         }
         // Without a leader nspawn ends by itself, and cleans up what it made.

@@ -100,15 +100,7 @@ impl Lab {
         let base = base::ensure(&pool.bases, &sources)?;
         sweep(&pool.labs)?;
         let (dir, lock) = own_directory(&pool.labs)?;
-        let inner = Inner {
-            dir,
-            base,
-            sources,
-            cache,
-            wires: Mutex::new(None),
-            next: AtomicU32::new(2),
-            _lock: lock,
-        };
+        let inner = Inner { dir, base, sources, cache, wires: Mutex::new(None), next: AtomicU32::new(2), _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -138,10 +130,7 @@ impl Lab {
 
 impl Inner {
     /// Runs `action` with the lab's network, making network and relay first when they are not there.
-    fn with_network<T>(
-        &self,
-        action: impl FnOnce(&Network) -> Result<T, LabError>,
-    ) -> Result<T, LabError> {
+    fn with_network<T>(&self, action: impl FnOnce(&Network) -> Result<T, LabError>) -> Result<T, LabError> {
         let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wires) = &*wires {
             return action(&wires.network);
@@ -166,9 +155,7 @@ impl Drop for Inner {
 }
 
 fn directory(variable: &str, default: &str) -> PathBuf {
-    std::env::var_os(variable)
-        .filter(|value| !value.is_empty())
-        .map_or_else(|| PathBuf::from(default), PathBuf::from)
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map_or_else(|| PathBuf::from(default), PathBuf::from)
 }
 
 /// Makes `lab-PID-N` with a held lock in it.

@@ -29,12 +29,8 @@ pub(crate) struct Network {
 impl Network {
     /// Makes the namespace and the bridge.
     pub(crate) fn start() -> Result<Self, LabError> {
-        let holder = start(
-            Command::new("unshare")
-                .args(["--net", "--", "cat"])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null()),
-        )?;
+        let holder =
+            start(Command::new("unshare").args(["--net", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null()))?;
         let network = Self { holder };
         network.wait_for_namespace()?;
         let script = format!(

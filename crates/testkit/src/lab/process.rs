@@ -58,13 +58,8 @@ impl fmt::Display for Output {
 ///
 /// # Errors
 /// [`LabError::Start`] when it cannot be started, [`LabError::TimedOut`] when it ran into `limit`.
-pub(crate) fn run(
-    command: &mut Command,
-    input: &[u8],
-    limit: Duration,
-) -> Result<Output, LabError> {
-    let mut child =
-        start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> Result<Output, LabError> {
+    let mut child = start(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let stdin = child.stdin.take();
     let input = input.to_vec();
     // Not joined: a program that never reads its input must not hold us up.
@@ -101,11 +96,7 @@ pub(crate) fn must_succeed(command: String, output: Output) -> Result<Output, La
         return Ok(output);
     }
     let text = format!("{}\n{}", output.out(), output.err());
-    Err(LabError::Failed {
-        command,
-        status: format!("status {}", output.code()),
-        output: tail(&text, 4000).to_owned(),
-    })
+    Err(LabError::Failed { command, status: format!("status {}", output.code()), output: tail(&text, 4000).to_owned() })
 }
 
 /// Starts a program.
@@ -113,10 +104,9 @@ pub(crate) fn must_succeed(command: String, output: Output) -> Result<Output, La
 /// # Errors
 /// [`LabError::Start`].
 pub(crate) fn start(command: &mut Command) -> Result<Child, LabError> {
-    command.spawn().map_err(|source| LabError::Start {
-        program: command.get_program().to_string_lossy().into_owned(),
-        source,
-    })
+    command
+        .spawn()
+        .map_err(|source| LabError::Start { program: command.get_program().to_string_lossy().into_owned(), source })
 }
 
 /// Waits at most `limit` for the end of `child`; `None` when it still runs.

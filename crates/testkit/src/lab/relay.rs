@@ -44,11 +44,7 @@ struct Shared {
 
 impl Relay {
     /// Starts to listen in `network`.
-    pub(crate) fn start(
-        network: &Network,
-        cache: &Path,
-        sources: &[Source],
-    ) -> Result<Self, LabError> {
+    pub(crate) fn start(network: &Network, cache: &Path, sources: &[Source]) -> Result<Self, LabError> {
         fs::create_dir_all(cache).map_err(LabError::io("make", cache))?;
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
@@ -167,11 +163,7 @@ fn answer(mut stream: &TcpStream, shared: &Shared, request: &Request) -> io::Res
     if request.since.as_ref() == Some(&modified) {
         return write!(stream, "HTTP/1.1 304 Not Modified\r\nLast-Modified: {modified}\r\n\r\n");
     }
-    write!(
-        stream,
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nLast-Modified: {modified}\r\n\r\n",
-        meta.len()
-    )?;
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nLast-Modified: {modified}\r\n\r\n", meta.len())?;
     if request.method != "HEAD" {
         io::copy(&mut body, &mut stream)?;
     }
@@ -186,9 +178,7 @@ fn refuse(mut stream: &TcpStream, status: &str, why: &str) -> io::Result<()> {
 fn http_date(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at)
         .ok()
-        .and_then(|at| {
-            jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).ok()
-        })
+        .and_then(|at| jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&at).ok())
         .unwrap_or_default()
 }
 
@@ -235,8 +225,7 @@ impl Shared {
         }
         let young = SystemTime::now().duration_since(fetched).is_ok_and(|age| age < INDEX_AGE);
         let release = release_of(url).map(|release| self.file_of(&release));
-        let superseded =
-            release.and_then(|release| fetched_at(&release)).is_some_and(|at| at > fetched);
+        let superseded = release.and_then(|release| fetched_at(&release)).is_some_and(|at| at > fetched);
         young && !superseded
     }
 
@@ -255,8 +244,9 @@ impl Shared {
             .map_err(|error| Miss::Failed(format!("cannot start curl: {error}")))?;
         let code = String::from_utf8_lossy(&curl.stdout).into_owned();
         let result = match (curl.status.success(), code.as_str()) {
-            (true, "200") => fs::rename(&unfinished, file)
-                .map_err(|error| Miss::Failed(format!("cannot keep {url}: {error}"))),
+            (true, "200") => {
+                fs::rename(&unfinished, file).map_err(|error| Miss::Failed(format!("cannot keep {url}: {error}")))
+            }
             (true, "404" | "410") => Err(Miss::NotThere),
             _ => Err(Miss::Failed(format!("the mirror answered {code} for {url}"))),
         };
@@ -318,18 +308,9 @@ mod tests {
     #[test]
     fn only_files_of_the_sources_have_an_upstream() {
         let table = [
-            (
-                "GET /debian/x HTTP/1.1\r\nHost: deb.debian.org\r\n\r\n",
-                Some("http://deb.debian.org/debian/x"),
-            ),
-            (
-                "GET http://deb.debian.org/debian/x HTTP/1.1\r\n\r\n",
-                Some("http://deb.debian.org/debian/x"),
-            ),
-            (
-                "GET http://deb.debian.org:80/debian/x HTTP/1.1\r\n\r\n",
-                Some("http://deb.debian.org/debian/x"),
-            ),
+            ("GET /debian/x HTTP/1.1\r\nHost: deb.debian.org\r\n\r\n", Some("http://deb.debian.org/debian/x")),
+            ("GET http://deb.debian.org/debian/x HTTP/1.1\r\n\r\n", Some("http://deb.debian.org/debian/x")),
+            ("GET http://deb.debian.org:80/debian/x HTTP/1.1\r\n\r\n", Some("http://deb.debian.org/debian/x")),
             ("GET /debian/../x HTTP/1.1\r\nHost: deb.debian.org\r\n\r\n", None),
             ("GET /other/x HTTP/1.1\r\nHost: deb.debian.org\r\n\r\n", None),
             ("GET /debian/x HTTP/1.1\r\nHost: example.org\r\n\r\n", None),

@@ -152,8 +152,7 @@ fn of_paragraph(paragraph: &[(String, String)]) -> Vec<Source> {
         return Vec::new();
     }
     let suites = words("suites");
-    let pairs =
-        words("uris").into_iter().flat_map(|uri| suites.iter().map(move |suite| (uri, *suite)));
+    let pairs = words("uris").into_iter().flat_map(|uri| suites.iter().map(move |suite| (uri, *suite)));
     pairs.filter_map(|(uri, suite)| Source::parse(uri, suite)).collect()
 }
 
@@ -178,10 +177,7 @@ mod tests {
         let found = parse_list(list);
         assert_eq!(
             uris(&found),
-            [
-                "http://m.example/debian bookworm",
-                "https://m.example:8443/x/debian-security bookworm-security"
-            ]
+            ["http://m.example/debian bookworm", "https://m.example:8443/x/debian-security bookworm-security"]
         );
         assert_eq!((found[1].host(), found[1].port()), ("m.example", 8443));
         assert_eq!((found[0].host(), found[0].port()), ("m.example", 80));

@@ -1,0 +1,193 @@
+//! Kernel parameters, from /proc/sys as the calling thread's namespaces show it.
+//!
+//! A copy shares the host's kernel. What it has for itself are the network's parameters, the names of its UTS namespace
+//! and the limits of its IPC namespace; everything else in its /proc/sys is the host's, can't be written there, and may
+//! change for reasons of the host's own. So of a copy only the former are read.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+
+/// Which parameters are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All.
+    All,
+    /// Those that a copy has for itself.
+    Namespaced,
+    /// The network's.
+    Net,
+}
+
+/// Those that change by themselves, or differ from one read to the next: found by reading twice, and counters, states and
+/// random values by what the kernel's documentation (admin-guide/sysctl) says they are. `*` at the end stands for any rest.
+const VOLATILE: &[&str] = &[
+    "fs/aio-nr",
+    "fs/dentry-state",
+    "fs/dquot/*",
+    "fs/file-nr",
+    "fs/inode-nr",
+    "fs/inode-state",
+    "fs/quota/*",
+    "fs/binfmt_misc/*",
+    "kernel/cad_pid",
+    "kernel/latencytop",
+    "kernel/ns_last_pid",
+    "kernel/pty/nr",
+    "kernel/random/*",
+    "kernel/sched_domain/*",
+    "kernel/tainted",
+    "kernel/keys/*",
+    "net/ipv4/route/flush",
+    "net/ipv4/tcp_fastopen_key",
+    "net/ipv6/route/flush",
+    "net/netfilter/nf_conntrack_count",
+    "net/nf_conntrack_count",
+    "vm/compact_memory",
+    "vm/drop_caches",
+    "vm/stat_refresh",
+];
+
+/// Names in the per-interface directories that the kernel warns about when they are read, or that hold a secret.
+const UNREAD: &[&str] = &["stable_secret", "base_reachable_time", "retrans_time"];
+
+/// The parameters that a UTS or IPC namespace has for itself.
+const NAMESPACED: &[&str] = &[
+    "kernel/domainname",
+    "kernel/hostname",
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shm_rmid_forced",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+];
+
+/// Every parameter in `scope` by its name with dots, values with single spaces.
+pub(super) fn read(scope: Scope) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    let mut buffer = Vec::new();
+    let tops: &[&str] = match scope {
+        Scope::All => &["abi", "crypto", "debug", "dev", "fs", "kernel", "net", "user", "vm"],
+        Scope::Namespaced => &["fs/mqueue", "net"],
+        Scope::Net => &["net"],
+    };
+    for top in tops {
+        walk(&Path::new("/proc/sys").join(top), top, &mut buffer, &mut out);
+    }
+    if scope == Scope::Namespaced {
+        for key in NAMESPACED {
+            take(&Path::new("/proc/sys").join(key), key, &mut buffer, &mut out);
+        }
+    }
+    out
+}
+
+fn walk(dir: &Path, name: &str, buffer: &mut Vec<u8>, out: &mut BTreeMap<String, String>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let Ok(file_name) = entry.file_name().into_string() else { continue };
+        if UNREAD.contains(&file_name.as_str()) {
+            continue;
+        }
+        let key = format!("{name}/{file_name}");
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            walk(&entry.path(), &key, buffer, out);
+        } else {
+            take(&entry.path(), &key, buffer, out);
+        }
+    }
+}
+
+fn take(path: &Path, key: &str, buffer: &mut Vec<u8>, out: &mut BTreeMap<String, String>) {
+    if is_volatile(key) {
+        return;
+    }
+    buffer.clear();
+    // Some may only be written, some give an error as long as nothing is set: neither has a value to compare.
+    if File::open(path).and_then(|file| file.take(64 * 1024).read_to_end(buffer)).is_ok() {
+        let value = String::from_utf8_lossy(buffer).split_whitespace().collect::<Vec<_>>().join(" ");
+        out.insert(dotted(key), value);
+    }
+}
+
+fn is_volatile(key: &str) -> bool {
+    VOLATILE.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(start) => key.starts_with(start),
+        None => key == *pattern,
+    })
+}
+
+/// As sysctl(8) writes it: `net/ipv4/conf/eth0.100/x` is `net.ipv4.conf.eth0/100.x`.
+fn dotted(key: &str) -> String {
+    let swap = |c| match c {
+        '/' => '.',
+        '.' => '/',
+        other => other,
+    };
+    key.chars().map(swap).collect()
+}
+
+/// Whether a change of `key` to `to` follows from another one in `changed` (key → new value): setting a parameter for `all`
+/// interfaces sets it for each, and forwarding switches others with it (ip-sysctl.rst).
+pub(super) fn follows(key: &str, to: &str, changed: &BTreeMap<&str, &str>) -> bool {
+    let also = |other: &str| changed.get(other).is_some_and(|value| *value == to);
+    for family in ["net.ipv4", "net.ipv6"] {
+        let conf = format!("{family}.conf.");
+        let Some((interface, name)) = key.strip_prefix(&conf).and_then(|rest| rest.rsplit_once('.')) else { continue };
+        if interface != "all" && also(&format!("{conf}all.{name}")) {
+            return true;
+        }
+        let forwards = name == "forwarding" && family == "net.ipv4" && also("net.ipv4.ip_forward");
+        let redirects = name == "accept_redirects" && changed.contains_key("net.ipv4.ip_forward");
+        if forwards || redirects {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_twice_gives_the_same() {
+        let first = read(Scope::All);
+        assert!(first.len() > 100 && first.contains_key("net.ipv4.ip_forward"), "{} keys", first.len());
+        // Start a process: what counts processes must not show.
+        std::process::Command::new("true").status().unwrap();
+        let second = read(Scope::All);
+        // An interface that another test makes or removes brings and takes keys.
+        let same = |key: &String, value: &String| second.get(key).is_none_or(|now| now == value);
+        let differs: Vec<_> = first.iter().filter(|(key, value)| !same(key, value)).collect();
+        assert!(differs.is_empty(), "{differs:?}");
+    }
+
+    #[test]
+    fn names_with_dots() {
+        assert_eq!(dotted("net/ipv4/conf/eth0.100/rp_filter"), "net.ipv4.conf.eth0/100.rp_filter");
+    }
+
+    #[test]
+    fn what_follows_from_another() {
+        let changed = BTreeMap::from([("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.disable_ipv6", "1")]);
+        let table = [
+            ("net.ipv4.ip_forward", "1", false),
+            ("net.ipv4.conf.all.forwarding", "1", true),
+            ("net.ipv4.conf.lo.forwarding", "1", true),
+            ("net.ipv4.conf.lo.forwarding", "0", false),
+            ("net.ipv4.conf.all.accept_redirects", "0", true),
+            ("net.ipv6.conf.all.disable_ipv6", "1", false),
+            ("net.ipv6.conf.lo.disable_ipv6", "1", true),
+            ("net.ipv6.conf.lo.forwarding", "1", false),
+            ("net.core.somaxconn", "1", false),
+        ];
+        for (key, to, expected) in table {
+            assert_eq!(follows(key, to, &changed), expected, "{key}");
+        }
+    }
+}

@@ -44,7 +44,7 @@ lint: setup ## The part of test that runs nothing
 
 deny: ## Install cargo-deny when missing (takes minutes) and check licences, bans and sources
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deny
-	$(CARGO) deny --locked --offline check --hide-inclusion-graph bans licenses sources
+	$(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources
 
 bench: ## Measure against peers, into docs/benchmarks.md (needs root)
 	@scripts/setup bench

@@ -158,3 +158,23 @@ fn a_killed_test_process_leaves_no_host_behind() {
     let _next = Lab::new().unwrap();
     assert!(!Path::new(words[2]).exists(), "the next lab did not sweep {}", words[2]);
 }
+
+/// Machines are of two sorts: systemd is PID 1, or it is not. Whichever this one is, a lab host is the first sort.
+#[test]
+fn a_lab_works_on_a_machine_that_systemd_runs() {
+    need_root!();
+    let lab = Lab::new().unwrap();
+    let mut host = lab.host("outer").unwrap();
+    let bases = lab.dir().parent().unwrap().with_file_name("bases");
+    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(&bases).arg(host.path("/var/bases")).status();
+    assert!(copied.unwrap().success());
+    let binary = env!("CARGO_BIN_EXE_lab-host");
+    fs::copy(binary, host.path("/usr/local/bin/lab-host")).unwrap();
+    host.boot(&Boot::isolated()).unwrap();
+    let script = "mkdir /var/lab; mv /var/bases /var/lab/bases; export GREENROOM_LAB_DIR=/var/lab; \
+                  lab-host inner </dev/null && systemctl list-units --all --no-legend 'greenroom-*'; ls -A /var/lab/labs";
+    let output = host.exec_ok(&["sh", "-c", script]).unwrap();
+    let lines: Vec<String> = output.out().lines().map(str::to_owned).collect();
+    assert!(lines[0].starts_with("READY "), "{output}");
+    assert_eq!(lines[1..], [".lock"], "something is left: {output}");
+}

@@ -79,7 +79,9 @@ pub(crate) fn ensure(cache: &Path, sources: &[Source]) -> Result<Base, LabError>
 
 fn recipe_hash(sources: &[Source]) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{VERSION} {SUITE} {PACKAGES:?} {sources:?}").as_bytes());
+    // How the machine reaches its mirror leaves no trace in the root.
+    let plain = source_list(sources, plain_uri);
+    hasher.update(format!("{VERSION} {SUITE} {PACKAGES:?} {plain}").as_bytes());
     hasher.finalize().to_hex()[..16].to_owned()
 }
 
@@ -153,8 +155,7 @@ fn refresh_lists(root: &Path, sources: &[Source]) -> Result<(), LabError> {
     // Lab hosts have no resolver: the names of the mirrors are in /etc/hosts, and they speak plain http to the
     // relay. The lists' file names do not contain the scheme.
     disk::write(&resolver, "# Lab hosts resolve names from /etc/hosts only.\n")?;
-    let plain = |source: &Source| format!("http://{}{}", source.authority, source.path);
-    disk::write(&list, &source_list(sources, plain))?;
+    disk::write(&list, &source_list(sources, plain_uri))?;
     updated.map(|_| ())
 }
 
@@ -163,6 +164,11 @@ fn proxy_variables() -> Vec<(String, String)> {
         .into_iter()
         .filter_map(|name| std::env::var(name).ok().map(|value| (name.to_owned(), value)))
         .collect()
+}
+
+/// The address of the archive as a lab host reaches it.
+fn plain_uri(source: &Source) -> String {
+    format!("http://{}{}", source.authority, source.path)
 }
 
 fn source_list(sources: &[Source], uri: impl Fn(&Source) -> String) -> String {

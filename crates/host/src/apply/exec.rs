@@ -59,9 +59,9 @@ fn put_in_place(work: &mut Work, careful: bool, faults: &dyn Faults) -> Result<A
     let toward = work.record.direction.side();
     run(work, toward, careful, faults)?;
     finish::set_times(work, false, faults)?;
-    finish::lock(work, toward, faults)?;
     let moved_aside = finish::moved_aside(work, toward)?;
     finish::drop_links(work, toward, faults)?;
+    finish::lock(work, toward, faults)?;
     finish::write_images(work, toward, careful)?;
     work.slots.sync()?;
     let fail = || format!("finish {}", work.record.id);
@@ -80,8 +80,8 @@ pub(super) fn take_back(work: &mut Work, faults: &dyn Faults) -> Result<(), Erro
     let toward = work.record.direction.side().other();
     run(work, toward, true, faults)?;
     finish::set_times(work, true, faults)?;
-    finish::lock(work, toward, faults)?;
     finish::drop_links(work, toward, faults)?;
+    finish::lock(work, toward, faults)?;
     work.slots.sync()?;
     faults.hit("finish.synced").context(|| fail(&work.record.id))?;
     work.record.phase = Phase::RolledBack;

@@ -31,9 +31,8 @@ pub const POINTS: &[&str] = &[
     "step.metadata",
     "step.moved",
     "finish.time",
-    "finish.flags",
     "finish.dropped",
+    "finish.flags",
     "finish.synced",
     "commit.done",
-    "close.done",
 ];

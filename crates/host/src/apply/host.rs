@@ -88,7 +88,7 @@ impl HostState {
         }
         let note = format!("process {}, {holder}\n", std::process::id());
         file.set_len(0).and_then(|()| (&file).write_all(note.as_bytes())).context(fail)?;
-        Ok(Guard { host: self, _lock: file })
+        Ok(Guard { host: self, lock: file })
     }
 
     fn open_lock(&self) -> io::Result<std::fs::File> {
@@ -155,10 +155,24 @@ impl HostState {
 /// The lock of a host. All that changes it goes through this.
 pub struct Guard<'h> {
     pub(super) host: &'h HostState,
-    _lock: std::fs::File,
+    lock: std::fs::File,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is being started by another thread may hold a copy until it executes.
+        // Nothing can be done when it fails, and closing follows.
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl Guard<'_> {
+    /// The host whose lock this is.
+    #[must_use]
+    pub fn host(&self) -> &HostState {
+        self.host
+    }
+
     /// Closes a record that is done: the caller has finished what belongs to it. Closing twice is fine.
     ///
     /// # Errors

@@ -1,2 +1,5 @@
-//! The binary.
-fn main() {}
+//! The `greenroom` command.
+
+fn main() -> std::process::ExitCode {
+    greenroom_cli::main()
+}

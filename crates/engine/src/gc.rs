@@ -1,1 +1,138 @@
-//! Drops what nothing needs any more.
+//! Drops what nothing needs any more: rehearsals that were never applied and are not among the last, changesets that no record
+//! names, contents that no changeset names, copies that a killed process left.
+//!
+//! Never dropped: anything that an applied change or its undo refers to, and the before-images on the host itself. Rehearsals
+//! that are being held meanwhile hold the lock of their copy, and nothing that is younger than an hour goes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use greenroom_core::plan::Part;
+use greenroom_core::rehearsal::Rehearsal;
+use greenroom_core::{Changeset, ContentHash};
+use greenroom_store::blobs::BlobStore as _;
+use greenroom_store::ledger::{Filter, Ledger as _};
+use serde::Serialize;
+
+use crate::{EngineError, State};
+
+/// What to drop.
+pub struct Wanted<'a> {
+    /// The host's tree.
+    pub root: &'a Path,
+    /// This many rehearsals are kept in any case, the last ones.
+    pub keep: usize,
+    /// Only say what would go.
+    pub dry_run: bool,
+}
+
+/// What went.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Gone {
+    /// Rehearsals, by name.
+    pub rehearsals: Vec<String>,
+    /// Changesets.
+    pub changesets: usize,
+    /// Contents.
+    pub blobs: usize,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// Directories of copies whose process is gone.
+    pub copies: usize,
+}
+
+/// What is younger than this may belong to a rehearsal that is being held.
+const YOUNG: Duration = Duration::from_secs(3600);
+
+/// Drops what nothing needs.
+///
+/// # Errors
+/// The state cannot be read; nothing is dropped then.
+pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> {
+    let mut gone = Gone::default();
+    let applied = applied(state)?;
+    let names = state.rehearsals()?;
+    let last = names.len().saturating_sub(wanted.keep);
+    let (old, recent) = names.split_at(last);
+    gone.rehearsals = old.iter().filter(|name| !applied.contains(*name)).cloned().collect();
+    let mut kept: Vec<Rehearsal> = Vec::new();
+    for name in recent.iter().chain(old.iter().filter(|name| applied.contains(*name))) {
+        kept.push(state.rehearsal(name)?);
+    }
+    let needed: BTreeSet<ContentHash> = kept.iter().flat_map(changesets_of).collect();
+    let mut contents = BTreeSet::new();
+    for id in &needed {
+        contents.extend(contents_of(&state.changeset(id)?));
+    }
+    if !wanted.dry_run {
+        for name in &gone.rehearsals {
+            state.drop_rehearsal(name)?;
+        }
+        gone.copies = greenroom_host::copy::sweep(&state.dir().join("copies")).map_err(EngineError::system("remove old copies"))?;
+    }
+    drop_changesets(state, &needed, wanted.dry_run, &mut gone)?;
+    drop_blobs(state, &contents, wanted.dry_run, &mut gone)?;
+    Ok(gone)
+}
+
+/// The rehearsals that some change on any host came from.
+fn applied(state: &State) -> Result<BTreeSet<String>, EngineError> {
+    let entries = state.ledger.entries(&Filter::default())?.entries;
+    Ok(entries.into_iter().filter(|e| e.change.is_some()).filter_map(|e| e.rehearsal).collect())
+}
+
+fn changesets_of(rehearsal: &Rehearsal) -> Vec<ContentHash> {
+    let parts = rehearsal.parts.iter().filter_map(|part| match part {
+        Part::Files { changeset, .. } => Some(*changeset),
+        Part::Live { .. } => None,
+    });
+    parts.chain(rehearsal.changeset).collect()
+}
+
+fn contents_of(changeset: &Changeset) -> impl Iterator<Item = ContentHash> + '_ {
+    changeset.entries().iter().flat_map(|e| [&e.before, &e.after]).flatten().filter_map(|node| node.content())
+}
+
+fn is_young(path: &Path) -> bool {
+    let age = fs::metadata(path).and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
+    age.is_none_or(|age| age < YOUNG)
+}
+
+fn drop_changesets(state: &State, needed: &BTreeSet<ContentHash>, dry: bool, gone: &mut Gone) -> Result<(), EngineError> {
+    let dir = state.dir().join("changesets");
+    for entry in fs::read_dir(&dir).map_err(EngineError::file("read", &dir))?.flatten() {
+        let id: Option<ContentHash> = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if id.is_some_and(|id| needed.contains(&id)) || is_young(&entry.path()) {
+            continue;
+        }
+        gone.changesets += 1;
+        if !dry {
+            fs::remove_file(entry.path()).map_err(EngineError::file("delete", entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn drop_blobs(state: &State, needed: &BTreeSet<ContentHash>, dry: bool, gone: &mut Gone) -> Result<(), EngineError> {
+    let damaged = |error: greenroom_store::blobs::BlobError| EngineError::Damaged {
+        path: state.dir().join("blobs"),
+        source: Box::new(error),
+    };
+    let all: Vec<ContentHash> = state.blobs.iter().collect::<Result<_, _>>().map_err(damaged)?;
+    for hash in all.into_iter().filter(|hash| !needed.contains(hash)) {
+        let path = state.blobs.path(hash);
+        let ctime = fs::metadata(&path).map(|m| std::os::unix::fs::MetadataExt::ctime(&m)).unwrap_or(i64::MAX);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        if i64::try_from(now).unwrap_or(0) - ctime < i64::try_from(YOUNG.as_secs()).unwrap_or(0) {
+            continue;
+        }
+        gone.blobs += 1;
+        gone.bytes += fs::metadata(&path).map_or(0, |m| m.len());
+        if !dry {
+            state.blobs.remove(hash).map_err(damaged)?;
+        }
+    }
+    Ok(())
+}

@@ -4,11 +4,12 @@
 //! * [`site`]: a tree with its policy: what is volatile, what is data, what must not start in a copy.
 //! * [`rehearsal`]: a change run on a copy, captured, and proven in a second copy.
 //! * [`apply`]: a rehearsed change put onto the host, taken back, finished after a crash.
-//! * [`gc`]: what nothing needs any more.
+//! * [`gc`]: what nothing needs any more. [`doctor`]: what of the environment is missing.
 //!
 //! Nothing here prints or reads the environment: progress goes to a [`Progress`], time and actor come in with the request.
 
 pub mod apply;
+pub mod doctor;
 pub mod error;
 pub mod gc;
 pub mod rehearsal;

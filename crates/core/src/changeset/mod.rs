@@ -121,7 +121,9 @@ impl Changeset {
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         dir_times.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         dir_times.dedup_by(|a, b| a.path == b.path);
-        let twice = |a: &TreePath, b: &TreePath| if a == b { Err(Invalid::Twice(a.clone())) } else { Ok(()) };
+        let twice = |a: &TreePath, b: &TreePath| {
+            if a == b { Err(Invalid::Twice(a.clone())) } else { Ok(()) }
+        };
         entries.windows(2).try_for_each(|pair| twice(&pair[0].path, &pair[1].path))?;
         for entry in &entries {
             if entry.before == entry.after {
@@ -169,8 +171,12 @@ impl Changeset {
         let entries = self.entries.iter().cloned();
         let times = self.dir_times.iter().cloned();
         Self {
-            entries: entries.map(|e| Entry { path: e.path, before: e.after, after: e.before }).collect(),
-            dir_times: times.map(|d| DirTime { path: d.path, before: d.after, after: d.before }).collect(),
+            entries: entries
+                .map(|e| Entry { path: e.path, before: e.after, after: e.before })
+                .collect(),
+            dir_times: times
+                .map(|d| DirTime { path: d.path, before: d.after, after: d.before })
+                .collect(),
         }
     }
 
@@ -196,7 +202,9 @@ impl Changeset {
             }
         };
         for entry in &later.entries {
-            let before = self.get(&entry.path).map_or_else(|| entry.before.clone(), |mine| mine.after.clone());
+            let before = self
+                .get(&entry.path)
+                .map_or_else(|| entry.before.clone(), |mine| mine.after.clone());
             push(&entry.path, before, entry.after.clone());
         }
         for entry in self.entries.iter().filter(|e| later.get(&e.path).is_none()) {
@@ -205,7 +213,11 @@ impl Changeset {
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let mut times = Vec::new();
         for time in &later.dir_times {
-            let before = self.dir_times.iter().find(|d| d.path == time.path).map_or(time.before, |d| d.after);
+            let before = self
+                .dir_times
+                .iter()
+                .find(|d| d.path == time.path)
+                .map_or(time.before, |d| d.after);
             if before != time.after {
                 times.push(DirTime { path: time.path.clone(), before, after: time.after });
             }
@@ -227,7 +239,9 @@ impl Changeset {
     pub fn then(&self, next: &Self) -> Self {
         let mut entries: Vec<Entry> = Vec::with_capacity(self.entries.len() + next.entries.len());
         for entry in &self.entries {
-            let after = next.get(&entry.path).map_or_else(|| entry.after.clone(), |later| later.after.clone());
+            let after = next
+                .get(&entry.path)
+                .map_or_else(|| entry.after.clone(), |later| later.after.clone());
             entries.push(Entry { path: entry.path.clone(), before: entry.before.clone(), after });
         }
         entries.extend(next.entries.iter().filter(|e| self.get(&e.path).is_none()).cloned());

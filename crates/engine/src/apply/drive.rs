@@ -40,6 +40,8 @@ enum Stop {
     Refused(EngineError),
     /// Something was; why, in words.
     Failed(String),
+    /// The file engine itself can go neither way: the change stays open.
+    Stuck(EngineError),
 }
 
 impl From<EngineError> for Stop {
@@ -68,6 +70,11 @@ impl Drive<'_> {
                 record.standing = Standing::TakenBack;
                 record.notes.push(error.to_string());
                 self.records.end(record)?;
+                Err(error)
+            }
+            Err(Stop::Stuck(error)) => {
+                record.notes.push(error.to_string());
+                self.records.write(record)?;
                 Err(error)
             }
             Err(Stop::Failed(why)) => {
@@ -121,7 +128,11 @@ impl Drive<'_> {
         let id = &record.parts[at].host_id;
         let meta = serde_json::json!({ "change": record.change });
         let stop = |touched: bool, error: HostError| {
+            let stuck = matches!(error, HostError::Stuck { .. });
             let error = super::host_error(error);
+            if stuck {
+                return Stop::Stuck(error);
+            }
             if touched { Stop::Failed(error.to_string()) } else { Stop::Refused(error) }
         };
         let Some(changeset) = &self.changesets[at] else { return Ok(()) };

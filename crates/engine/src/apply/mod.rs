@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use greenroom_core::plan::Part;
 use greenroom_core::rehearsal::{Rehearsal, Verdict};
 use greenroom_core::{Changeset, TreePath};
-use greenroom_host::apply::{Conflict, Contents, Error as HostError, Faults, HostState, check};
+use greenroom_host::apply::{Conflict, Contents, Faults, HostState, check};
 use greenroom_host::scan::Tree;
 use greenroom_host::services::Manager;
 use greenroom_store::blobs::DirBlobs;
@@ -205,7 +205,7 @@ fn check_all(site: &Site, parts: &[Part], changesets: &[Option<Changeset>]) -> R
             continue;
         }
         let fresh = changeset.clone().filtered(|path| seen.get(path).is_none());
-        let found = conflicts(site, &fresh)?;
+        let found = conflicts(site, &fresh, true)?;
         if !found.is_empty() {
             return Err(refusal::conflicts(found));
         }
@@ -214,10 +214,11 @@ fn check_all(site: &Site, parts: &[Part], changesets: &[Option<Changeset>]) -> R
     Ok(())
 }
 
-pub(crate) fn conflicts(site: &Site, changeset: &Changeset) -> Result<Vec<Conflict>, EngineError> {
+/// The paths in the way of a changeset. `going`: what nobody knows in a directory that is to go is in the way too.
+pub(crate) fn conflicts(site: &Site, changeset: &Changeset, going: bool) -> Result<Vec<Conflict>, EngineError> {
     let tree = Tree::open(&site.root)?;
     let volatile = |path: &TreePath, is_dir: bool| site.policy.class(path, is_dir) != greenroom_core::policy::Class::Managed;
-    check(&tree, changeset, &volatile).map_err(host_error)
+    check(&tree, changeset, going.then_some(&volatile)).map_err(host_error)
 }
 
 fn new_record(

@@ -76,7 +76,9 @@ impl<'a> Services<'a> {
         if paths.is_empty() {
             return Vec::new();
         }
-        units_with_stale_maps(&target, &paths).into_iter().map(|stale| stale.unit).collect()
+        // A process table that cannot be read names nobody; the measured jobs remain.
+        let stale = units_with_stale_maps(&target, &paths).unwrap_or_default();
+        stale.into_iter().filter_map(|stale| stale.unit).collect()
     }
 
     /// Loads the sysctl files that are new or changed; values of files that went stay until something sets them.

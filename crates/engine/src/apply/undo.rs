@@ -116,7 +116,7 @@ fn check(
     let order: Vec<&Option<Changeset>> = if of.forward { changesets.iter().rev().collect() } else { changesets.iter().collect() };
     for changeset in order {
         let Some(changeset) = changeset else { break };
-        let found = conflicts(site, &changeset.clone().filtered(|path| seen.get(path).is_none()))?;
+        let found = conflicts(site, &changeset.clone().filtered(|path| seen.get(path).is_none()), false)?;
         if !found.is_empty() {
             let described: Vec<_> = found.iter().map(refusal::describe).collect();
             let touched_by = later(host, of, all, &described);

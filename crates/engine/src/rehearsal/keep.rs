@@ -15,9 +15,9 @@ pub(super) struct IntoBlobs<'a>(pub(super) &'a DirBlobs);
 impl Keep for IntoBlobs<'_> {
     fn keep(&self, hash: &ContentHash, source: &Source<'_>) -> io::Result<()> {
         if let Some(file) = source.file {
-            return self.0.adopt_link(file, hash).map_err(io::Error::other);
+            return self.0.adopt_link(file, *hash).map_err(io::Error::other);
         }
-        if self.0.contains(hash).map_err(io::Error::other)? {
+        if self.0.contains(*hash).map_err(io::Error::other)? {
             return Ok(());
         }
         let mut open = (source.open)()?;
@@ -26,7 +26,7 @@ impl Keep for IntoBlobs<'_> {
     }
 
     fn keep_before(&self, hash: &ContentHash, source: &Source<'_>) -> io::Result<()> {
-        if source.size > SHOWN_LIMIT || self.0.contains(hash).map_err(io::Error::other)? {
+        if source.size > SHOWN_LIMIT || self.0.contains(*hash).map_err(io::Error::other)? {
             return Ok(());
         }
         let mut content = Vec::new();

@@ -60,7 +60,8 @@ pub fn rehearse(
     let mut record = blank(&id, request, asked, &site, common.boot);
     let noise = std::thread::scope(|scope| {
         // The noise is needed only when the change has run; where it is not known yet it is found meanwhile.
-        let quiet = scope.spawn(|| Noise::of(state, &common, &crate::Silent));
+        let (dir, shared) = (state.dir(), &common);
+        let quiet = scope.spawn(move || Noise::of(dir, shared, &crate::Silent));
         let noise = noise::Awaited::new(quiet);
         run::first_copy(state, request, &common, &noise, &mut record, progress)?;
         noise.into_inner()

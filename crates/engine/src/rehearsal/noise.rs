@@ -5,6 +5,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::thread::ScopedJoinHandle;
 
 use greenroom_core::TreePath;
@@ -12,7 +13,7 @@ use greenroom_core::TreePath;
 use super::keep::Nowhere;
 use super::stagehand::{Common, Stagehand};
 use crate::state::write_durably;
-use crate::{EngineError, Progress, State};
+use crate::{EngineError, Progress};
 
 /// Paths that are noise.
 #[derive(Debug, Default)]
@@ -24,27 +25,28 @@ impl Noise {
     }
 
     /// The noise of this host in the state that it is in, from the record or from a boot.
-    pub(super) fn of(state: &State, common: &Common<'_>, progress: &dyn Progress) -> Result<Self, EngineError> {
+    pub(super) fn of(dir: &Path, common: &Common<'_>, progress: &dyn Progress) -> Result<Self, EngineError> {
         if !common.boot {
             return Ok(Self::default());
         }
-        let key = greenroom_host::facts::host_state_key(&common.site.root);
-        let path = state.dir().join("noise").join(format!("{key}.json"));
+        let key = greenroom_host::facts::host_state_key(&common.site.root)
+            .map_err(EngineError::system("tell which state the host is in"))?;
+        let path = dir.join("noise").join(format!("{key}.json"));
         if let Ok(text) = fs::read(&path)
             && let Ok(paths) = serde_json::from_slice(&text)
         {
             return Ok(Self(paths));
         }
-        let found = Self::measure(state, common, progress)?;
+        let found = Self::measure(dir, common, progress)?;
         let text = serde_json::to_vec(&found.0).unwrap_or_default();
         write_durably(&path, &text).map_err(EngineError::file("write", &path))?;
         Ok(found)
     }
 
-    fn measure(state: &State, common: &Common<'_>, progress: &dyn Progress) -> Result<Self, EngineError> {
+    fn measure(dir: &Path, common: &Common<'_>, progress: &dyn Progress) -> Result<Self, EngineError> {
         let network = greenroom_host::sys::ns::Network::new(9).map_err(EngineError::system("make a network namespace"))?;
         let inside = std::os::fd::AsFd::as_fd(&network.namespace);
-        let dir = state.copy_dir(&format!("noise-{}", std::process::id()));
+        let dir = dir.join("copies").join(format!("noise-{}", std::process::id()));
         let mut hand = Stagehand::new(common, &dir, Some(inside), Vec::new())?;
         hand.boot(common, progress)?;
         hand.stop(false);

@@ -1,13 +1,14 @@
 //! The first copy: the change runs in it, and what it did is captured, in parts around the live steps.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use greenroom_core::change::{Action, CopyFile, Step};
 use greenroom_core::plan::Part;
 use greenroom_core::rehearsal::{Rehearsal, StepRun, Verdict};
-use greenroom_core::{Changeset, TreePath, plan};
+use greenroom_core::{Changeset, plan};
 use greenroom_host::capture::Captured;
 use greenroom_host::copy::{Command, Ended, Output};
 use greenroom_host::services::Units;
@@ -23,11 +24,11 @@ use super::{hand, millis};
 use crate::{EngineError, Progress, State};
 
 /// What every step needs to know.
-struct Run<'a> {
+struct Run<'a, 's> {
     state: &'a State,
     request: &'a Request,
     common: &'a Common<'a>,
-    noise: &'a Awaited<'a>,
+    noise: &'a Awaited<'s>,
     progress: &'a dyn Progress,
 }
 
@@ -39,13 +40,13 @@ struct Mark {
 }
 
 /// Runs the change in a copy and writes into `record` what it did.
-pub(super) fn first_copy<'a>(
-    state: &'a State,
-    request: &'a Request,
-    common: &'a Common<'a>,
-    noise: &'a Awaited<'a>,
+pub(super) fn first_copy(
+    state: &State,
+    request: &Request,
+    common: &Common<'_>,
+    noise: &Awaited<'_>,
     record: &mut Rehearsal,
-    progress: &'a dyn Progress,
+    progress: &dyn Progress,
 ) -> Result<(), EngineError> {
     let run = Run { state, request, common, noise, progress };
     progress.begin(if common.boot { "booting a copy of this host" } else { "making a copy of this host" });
@@ -57,7 +58,7 @@ pub(super) fn first_copy<'a>(
     record.notes.extend(first.copy.notes.iter().cloned());
     record.timings.copy_ms = millis(began);
 
-    let watch = Watch::start(&first)?;
+    let watch = Watch::start(&first, &outside);
     let before = first.manager().units()?;
     let recorder = first.booted().and_then(|booted| match Recorder::start(&booted.bus()) {
         Ok(recorder) => Some(recorder),
@@ -71,7 +72,7 @@ pub(super) fn first_copy<'a>(
     let marks = run.steps(&first, record)?;
     record.timings.run_ms = millis(began);
     note_services(recorder, &before, &first, record)?;
-    let runtime = watch.finish(&first, record)?;
+    let runtime = watch.finish(&first, &outside, record);
     let orderly = keeps_new_data(&first, common);
     first.stop(orderly);
 
@@ -116,7 +117,7 @@ fn keeps_new_data(first: &Stagehand<'_>, common: &Common<'_>) -> bool {
     first.booted().is_some() && greenroom_core::policy::STORES.iter().any(|store| made(store.path) && !known(store.path))
 }
 
-impl Run<'_> {
+impl Run<'_, '_> {
     fn capture(&self, first: &Stagehand<'_>, at_rest: bool) -> Result<Captured, EngineError> {
         first.capture(self.common.site, self.noise.get()?, &IntoBlobs(&self.state.blobs), at_rest)
     }
@@ -204,7 +205,7 @@ impl Run<'_> {
             let group = owner.group.as_ref().map_or_else(String::new, |group| format!(":{group}"));
             let mut argv: Vec<OsString> = ["chown", "--"].map(OsString::from).to_vec();
             argv.push(format!("{}{group}", owner.user).into());
-            argv.push(std::os::unix::ffi::OsStrExt::from_bytes(copy.to.as_bytes()).to_owned());
+            argv.push(std::ffi::OsStr::from_bytes(copy.to.as_bytes()).to_owned());
             code = self.output(first, &Command { argv, dir: None, timeout: Some(Duration::from_secs(60)) })?.code;
         }
         Ok(Ended { code, took: began.elapsed() })
@@ -262,11 +263,4 @@ fn reason(failed: &StepRun, timeout: Option<Duration>) -> String {
         (124, Some(limit)) => format!("step {} ({}) was killed after {} s", failed.step, failed.what, limit.as_secs()),
         (code, _) => format!("step {} ({}) ended with exit status {code}", failed.step, failed.what),
     }
-}
-
-/// Where a path of the tree is, below `root`.
-#[must_use]
-pub(super) fn inside(root: &Path, path: &TreePath) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt as _;
-    root.join(std::ffi::OsStr::from_bytes(path.relative()))
 }

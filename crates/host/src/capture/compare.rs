@@ -30,19 +30,13 @@ const CHUNK: usize = 128;
 pub(super) fn read(
     views: &Views,
     mut wanted: Vec<(Candidate, TreePath)>,
-    rules: &Rules<'_>,
-    keep: &dyn Keep,
 ) -> Result<Vec<Pair>, CaptureError> {
     wanted.sort_unstable_by(|a, b| a.1.cmp(&b.1));
     let chunks: Vec<Result<Vec<Pair>, CaptureError>> = wanted
         .par_chunks(CHUNK)
         .map(|chunk| {
             let (mut lower, mut merged) = views.trees()?;
-            let mut upper = Tree::open(&views.upper)?;
-            chunk
-                .iter()
-                .map(|(candidate, whole)| pair(&candidate.inner, whole, &mut lower, &mut merged, &mut upper, views, rules, keep))
-                .collect()
+            chunk.iter().map(|(candidate, whole)| pair(&candidate.inner, whole, &mut lower, &mut merged)).collect()
         })
         .collect();
     let mut out = Vec::with_capacity(wanted.len());
@@ -53,16 +47,11 @@ pub(super) fn read(
 }
 
 /// Reads one path in both views.
-#[expect(clippy::too_many_arguments, reason = "three trees, their layer, and two hooks")]
 pub(super) fn pair(
     inner: &TreePath,
     whole: &TreePath,
     lower: &mut Tree,
     merged: &mut Tree,
-    upper: &mut Tree,
-    views: &Views,
-    rules: &Rules<'_>,
-    keep: &dyn Keep,
 ) -> Result<Pair, CaptureError> {
     let (before, after) = (lower.node(inner)?, merged.node(inner)?);
     let socket = matches!(before, Seen::Socket) || matches!(after, Seen::Socket);
@@ -75,7 +64,7 @@ pub(super) fn pair(
         (Some(a), Some(b)) if a.file_type() == types::DIR && b.file_type() == types::DIR => Some((a.mtime, b.mtime)),
         _ => None,
     };
-    let out = Pair {
+    Ok(Pair {
         path: whole.clone(),
         inner: inner.clone(),
         before: before.into_node(),
@@ -84,15 +73,28 @@ pub(super) fn pair(
         names_after: names(new),
         socket,
         dir_times,
-    };
+    })
+}
+
+/// Keeps the contents of all that changed. Only now, when everything was read: a kept file may become the store's own, with
+/// the store's owner and mode.
+pub(super) fn keep_all(views: &Views, pairs: &[Pair], rules: &Rules<'_>, keep: &dyn Keep) -> Result<(), CaptureError> {
+    pairs.par_chunks(CHUNK).try_for_each(|chunk| {
+        let (mut lower, mut merged) = views.trees()?;
+        let mut upper = Tree::open(&views.upper)?;
+        for pair in chunk.iter().filter(|pair| has_new_content(pair)) {
+            store(pair, &mut lower, &mut merged, &mut upper, views, rules, keep).map_err(|stop| match stop {
+                Stop::Io(source) => CaptureError::Keep { path: pair.path.clone(), source },
+                Stop::Scan(error) => CaptureError::Read(error),
+            })?;
+        }
+        Ok(())
+    })
+}
+
+fn has_new_content(pair: &Pair) -> bool {
     let content = |node: &Option<Box<Node>>| node.as_ref().and_then(|n| n.content());
-    if content(&out.before) != content(&out.after) || names_changed(&out) {
-        store(&out, lower, merged, upper, views, rules, keep).map_err(|source| match source {
-            Stop::Io(source) => CaptureError::Keep { path: whole.clone(), source },
-            Stop::Scan(error) => CaptureError::Read(error),
-        })?;
-    }
-    Ok(out)
+    content(&pair.before) != content(&pair.after) || names_changed(pair)
 }
 
 /// A group may be split or joined without any content changing; the separate copies need their content.

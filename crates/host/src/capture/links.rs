@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use greenroom_core::TreePath;
 
 use super::compare::{Pair, pair};
-use super::{CaptureError, Keep, Rules, Views};
+use super::{CaptureError, Views};
 use crate::scan::{ScanError, Tree};
 use crate::sys::fs::types;
 
-pub(super) fn assign(views: &Views, pairs: &mut Vec<Pair>, rules: &Rules<'_>, keep: &dyn Keep) -> Result<(), CaptureError> {
+pub(super) fn assign(views: &Views, pairs: &mut Vec<Pair>) -> Result<(), CaptureError> {
     if pairs.iter().all(|p| p.names_before.is_none() && p.names_after.is_none()) {
         return Ok(());
     }
@@ -20,10 +20,9 @@ pub(super) fn assign(views: &Views, pairs: &mut Vec<Pair>, rules: &Rules<'_>, ke
     if !missing.is_empty() {
         let known: BTreeSet<TreePath> = pairs.iter().map(|p| p.inner.clone()).collect();
         let (mut lower, mut merged) = views.trees()?;
-        let mut upper = Tree::open(&views.upper)?;
         for inner in search(&mut lower, &missing)?.into_iter().filter(|p| !known.contains(p)) {
             let whole = views.whole(&inner);
-            pairs.push(pair(&inner, &whole, &mut lower, &mut merged, &mut upper, views, rules, keep)?);
+            pairs.push(pair(&inner, &whole, &mut lower, &mut merged)?);
         }
     }
     name_groups(pairs, |p| p.names_before, |p| &mut p.before);

@@ -108,8 +108,9 @@ pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captur
         for (path, class) in skipped {
             count(&mut out, class, &path);
         }
-        let mut pairs = compare::read(&views, wanted, rules, keep)?;
-        links::assign(&views, &mut pairs, rules, keep)?;
+        let mut pairs = compare::read(&views, wanted)?;
+        links::assign(&views, &mut pairs)?;
+        compare::keep_all(&views, &pairs, rules, keep)?;
         for pair in pairs {
             settle(pair, rules, &mut out, &mut entries, &mut times);
         }

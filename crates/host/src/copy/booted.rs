@@ -15,7 +15,7 @@ use super::{Copy, CopyError};
 #[derive(Debug)]
 pub struct Booted {
     nspawn: Child,
-    leader: i32,
+    leader: u32,
     console: PathBuf,
     env: Vec<(String, String)>,
     began: Instant,
@@ -83,7 +83,7 @@ impl Booted {
                 return Err(self.failed("systemd-nspawn ended at once"));
             }
             // nspawn's first child sets the container up and goes; the last one stays and is PID 1 inside.
-            if let Some(leader) = children(self.nspawn.id()).last().copied().filter(|pid| is_first_inside(*pid)) {
+            if let Some(leader) = children(self.nspawn.id()).last().copied().filter(|pid| is_first_inside(*pid)).and_then(|pid| u32::try_from(pid).ok()) {
                 self.leader = leader;
                 return Ok(());
             }
@@ -137,7 +137,7 @@ impl Booted {
 
     /// The process that is PID 1 inside.
     #[must_use]
-    pub fn leader(&self) -> i32 {
+    pub fn leader(&self) -> u32 {
         self.leader
     }
 
@@ -206,7 +206,7 @@ impl Booted {
 
 impl Drop for Booted {
     fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(self.leader).filter(|_| matches!(self.nspawn.try_wait(), Ok(None))) {
+        if let Some(pid) = i32::try_from(self.leader).ok().and_then(Pid::from_raw).filter(|_| matches!(self.nspawn.try_wait(), Ok(None))) {
             // The kernel kills all others of the process namespace with its first.
             let _ = kill_process(pid, Signal::KILL);
             let until = Instant::now() + Duration::from_secs(5);

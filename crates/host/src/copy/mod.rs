@@ -194,3 +194,32 @@ fn make_mutable(path: &Path) {
         entries.flatten().for_each(|entry| make_mutable(&entry.path()));
     }
 }
+
+/// Puts a file into a copy, as cp(1) does as root: a file that is there keeps its owner and mode, a new one belongs to root
+/// and has the mode of the source, unless `wanted` says otherwise. Directories on the way must exist.
+///
+/// # Errors
+/// The kernel's; the target's directory is missing, or is a symbolic link, or leads out of the copy.
+pub fn put_file(root: &Path, wanted: &greenroom_core::change::CopyFile, mut content: File) -> io::Result<()> {
+    use std::os::fd::AsFd as _;
+
+    use rustix::fs::{Mode, OFlags, fchmod, openat};
+
+    let tree = crate::sys::fs::open_root(root)?;
+    let parent = wanted.to.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let dir = crate::sys::fs::open_beneath(tree.as_fd(), &parent, OFlags::PATH | OFlags::DIRECTORY)?;
+    let mode = content.metadata().map(|m| std::os::unix::fs::PermissionsExt::mode(&m.permissions()) & 0o7777)?;
+    let oflags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let (file, new) = match openat(&dir, wanted.to.name(), oflags, Mode::empty()) {
+        Ok(fd) => (File::from(fd), false),
+        Err(rustix::io::Errno::NOENT) => {
+            (openat(&dir, wanted.to.name(), oflags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR)?.into(), true)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    io::copy(&mut content, &mut &file)?;
+    if let Some(mode) = wanted.mode.or(new.then_some(mode)) {
+        fchmod(&file, Mode::from_raw_mode(mode))?;
+    }
+    Ok(())
+}

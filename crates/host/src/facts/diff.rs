@@ -8,8 +8,9 @@ use greenroom_core::effect::{
 
 use super::{Port, Runtime, UnitState, sysctl};
 
-/// Units of these kinds are somebody's intent; targets, slices, scopes and devices follow from others.
-const KINDS: &[&str] = &[".service", ".socket", ".timer", ".mount", ".automount", ".path", ".swap"];
+/// Units of these kinds are somebody's intent; targets, slices, scopes and devices follow from others, and mounts are
+/// compared as such.
+const KINDS: &[&str] = &[".service", ".socket", ".timer", ".automount", ".path", ".swap"];
 
 /// Started on demand or by a timer, and gone again by themselves.
 const PASSING: &[&str] = &[

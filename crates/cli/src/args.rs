@@ -1,0 +1,188 @@
+//! The command line, declared.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use greenroom_core::change::parse_duration;
+
+/// Rehearse every production change on a copy of production, put it live, and take it back.
+#[derive(Debug, Parser)]
+#[command(name = "greenroom", version, max_term_width = 100, after_help = "First minute:  greenroom rehearse -- apt-get upgrade")]
+pub struct Cli {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of all commands.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The root of the host's tree: `/`, or that of a container or a chroot
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Where rehearsals, contents and the ledger are kept
+    #[arg(long, global = true, value_name = "DIR", env = "GREENROOM_STATE", default_value = "/var/lib/greenroom")]
+    pub state: PathBuf,
+    /// Print one JSON object on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Nothing on standard error but errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a change for real on a copy of this host and see what it does
+    Rehearse(Rehearse),
+    /// Show what a rehearsal or a change does, path by path
+    Show(Show),
+    /// Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed
+    Apply(Apply),
+    /// Take a change back
+    Undo(Undo),
+    /// The ledger: everything that happened, oldest first
+    Log(Log),
+    /// Finish what a crash interrupted
+    Recover,
+    /// Drop what nothing needs any more; never what an undo may need
+    Gc(Gc),
+    /// Say what of the environment is missing, with the command that mends it
+    Doctor,
+    /// Print the completions for a shell
+    Completions(Completions),
+}
+
+/// `greenroom rehearse`
+#[derive(Debug, Args)]
+pub struct Rehearse {
+    /// A change file (see docs/change-file.md)
+    #[arg(value_name = "CHANGE.toml", conflicts_with_all = ["command", "shell"])]
+    pub change: Option<PathBuf>,
+    /// Whether the copy is booted, so that its own services run in it
+    #[arg(long, value_enum, default_value = "auto")]
+    pub boot: BootArg,
+    /// What the copy can reach: the host's package sources, nothing, or all that the host can (not isolated)
+    #[arg(long, value_enum, default_value = "packages")]
+    pub net: NetArg,
+    /// Let the copy reach this destination too; without a port 80 and 443
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow: Vec<String>,
+    /// A shell command that must succeed once the change is in place
+    #[arg(long = "test", value_name = "CMD")]
+    pub tests: Vec<String>,
+    /// Kill the change after this time (30s, 5m, 1h30m)
+    #[arg(long, value_name = "D", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// What to call it
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// Why it is done: goes to the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// A shell on the copy instead of a command
+    #[arg(long, conflicts_with = "command")]
+    pub shell: bool,
+    /// Leave the copy's files where they are
+    #[arg(long)]
+    pub keep: bool,
+    /// Share of this machine's cores and memory that a copy may take (where systemd runs the machine)
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(5..=100))]
+    pub share: u32,
+    /// The command to run in the copy
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Whether to boot.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum BootArg {
+    /// When the tree has systemd
+    Auto,
+    /// Always
+    Yes,
+    /// Never
+    No,
+}
+
+/// What to reach.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum NetArg {
+    /// The package sources that the host is configured to use
+    Packages,
+    /// Nothing
+    None,
+    /// Everything the host can: the copy is not isolated
+    Host,
+}
+
+/// `greenroom show`
+#[derive(Debug, Args)]
+pub struct Show {
+    /// A rehearsal (r1) or a change (c1)
+    pub id: String,
+    /// Unified diffs of text files: of all, or of the paths that match PATH (globs work)
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "/**")]
+    pub diff: Option<String>,
+}
+
+/// `greenroom apply`
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The rehearsal
+    pub rehearsal: String,
+    /// Why: goes to the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// Apply although the verdict is not `ready`; the reason goes to the ledger
+    #[arg(long, value_name = "WHY")]
+    pub force_verdict: Option<String>,
+    /// A shell command that must succeed afterwards, or all is taken back
+    #[arg(long, value_name = "CMD")]
+    pub health: Vec<String>,
+}
+
+/// `greenroom undo`
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// The change; undoing an undo brings it back
+    pub change: String,
+    /// Why: goes to the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+}
+
+/// `greenroom log`
+#[derive(Debug, Args)]
+pub struct Log {
+    /// Check the hash chain
+    #[arg(long)]
+    pub verify: bool,
+    /// Only the last N entries
+    #[arg(long, short = 'n', value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// `greenroom gc`
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Rehearsals that were never applied are kept when they are among the last N
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub keep: usize,
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `greenroom completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// For which shell
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,78 @@
+//! The commands, one file each, and what they share: opening the state, who asks, finishing what a crash left.
+
+mod apply;
+mod doctor;
+mod gc;
+mod log;
+mod rehearse;
+mod show;
+mod undo;
+
+use clap::CommandFactory as _;
+use greenroom_engine::{Asked, Outcome, State};
+use greenroom_host::apply::NoFaults;
+
+use crate::args::{Cli, Command, Global};
+use crate::error::{Failure, status};
+use crate::ui::Ui;
+
+/// Runs a command; the exit status where it ended by itself.
+pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
+    match &cli.command {
+        Command::Rehearse(args) => rehearse::run(&cli.global, args, ui),
+        Command::Show(args) => show::run(&cli.global, args, ui),
+        Command::Apply(args) => apply::run(&cli.global, args, ui),
+        Command::Undo(args) => undo::run(&cli.global, args, ui),
+        Command::Log(args) => log::run(&cli.global, args, ui),
+        Command::Recover => recover(&cli.global, ui),
+        Command::Gc(args) => gc::run(&cli.global, args, ui),
+        Command::Doctor => doctor::run(&cli.global, ui),
+        Command::Completions(args) => {
+            let mut text = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "greenroom", &mut text);
+            ui.print(&String::from_utf8_lossy(&text))?;
+            Ok(status::DONE)
+        }
+    }
+}
+
+/// The clock and the person.
+pub(crate) fn asked() -> Asked {
+    Asked { actor: crate::env::actor(), now: jiff::Timestamp::now }
+}
+
+/// Opens the state and finishes what a crash interrupted on this host.
+pub(crate) fn open(global: &Global, ui: &Ui) -> Result<State, Failure> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"));
+    }
+    let state = State::open(&global.state)?;
+    if let Some(report) = greenroom_engine::apply::recover(&state, &global.root, &NoFaults, &asked(), ui)? {
+        ui.say(&format!("{}: {}", report.change, report.outcome));
+    }
+    Ok(state)
+}
+
+pub(crate) fn exit(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Done => status::DONE,
+        Outcome::Failed => status::FAILED,
+        Outcome::Refused => status::REFUSED,
+    }
+}
+
+fn recover(global: &Global, ui: &Ui) -> Result<u8, Failure> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"));
+    }
+    let state = State::open(&global.state)?;
+    let report = greenroom_engine::apply::recover(&state, &global.root, &NoFaults, &asked(), ui)?;
+    if ui.json {
+        ui.object(&serde_json::json!({ "recovered": report }))?;
+    } else if let Some(report) = report {
+        ui.print(&format!("{} was interrupted and is {} now\n", report.change, report.outcome))?;
+    } else {
+        ui.print("nothing was interrupted\n")?;
+    }
+    Ok(status::DONE)
+}

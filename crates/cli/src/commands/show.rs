@@ -1,0 +1,128 @@
+//! `greenroom show`
+
+use std::collections::BTreeMap;
+
+use greenroom_core::changeset::Op;
+use greenroom_core::textdiff::{self, Limits};
+use greenroom_core::{Changeset, ContentHash, Entry, TreePath, policy};
+use greenroom_engine::State;
+use greenroom_engine::apply::Records;
+use greenroom_store::blobs::BlobStore as _;
+
+use crate::args::{Global, Show};
+use crate::error::{Failure, status};
+use crate::ui::{Tone, Ui};
+
+pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> {
+    let state = super::open(global, ui)?;
+    let (rehearsal, change) = if args.id.starts_with('c') {
+        let record = Records::look(&global.root).read(&args.id)?;
+        (state.rehearsal(&record.rehearsal).ok(), Some(record))
+    } else {
+        (Some(state.rehearsal(&args.id)?), None)
+    };
+    let id = change.as_ref().map_or_else(|| rehearsal.as_ref().and_then(|r| r.changeset), |c| c.changeset);
+    let mut changeset = id.map(|id| state.changeset(&id)).transpose()?.unwrap_or_default();
+    if change.as_ref().is_some_and(|c| !c.forward) {
+        changeset = changeset.inverse();
+    }
+    if ui.json {
+        let diffs = args.diff.as_deref().map(|pattern| diffs(&state, &changeset, pattern)).transpose()?;
+        ui.object(&serde_json::json!({
+            "id": args.id,
+            "changeset": id,
+            "entries": changeset.entries(),
+            "dir_times": changeset.dir_times(),
+            "rehearsal": rehearsal,
+            "change": change,
+            "diffs": diffs,
+        }))?;
+        return Ok(status::DONE);
+    }
+    let mut out = String::new();
+    if let Some(rehearsal) = &rehearsal {
+        out.push_str(&super::rehearse::summary(rehearsal, ui));
+    }
+    out.push_str(&listing(&changeset, ui));
+    if let Some(pattern) = &args.diff {
+        for (path, diff) in diffs(&state, &changeset, pattern)? {
+            out.push_str(&format!("\n{}\n{diff}", ui.tone(Tone::Strong, &format!("--- {path}"))));
+        }
+    }
+    ui.print(&out)?;
+    Ok(status::DONE)
+}
+
+/// All entries, grouped as a person thinks.
+fn listing(changeset: &Changeset, ui: &Ui) -> String {
+    let mut groups: BTreeMap<_, Vec<&Entry>> = BTreeMap::new();
+    let ownership = greenroom_core::effect::Ownership::default();
+    for entry in changeset.entries() {
+        groups.entry(ownership.group(entry)).or_default().push(entry);
+    }
+    let mut out = String::new();
+    for (group, entries) in groups {
+        out.push_str(&format!("\n{} ({})\n", ui.tone(Tone::Strong, group.words()), entries.len()));
+        for entry in entries {
+            out.push_str(&line(entry, ui));
+        }
+    }
+    if !changeset.dir_times().is_empty() {
+        out.push_str(&format!("\n{} directories get another time\n", changeset.dir_times().len()));
+    }
+    out
+}
+
+fn line(entry: &Entry, ui: &Ui) -> String {
+    let (sign, tone) = match entry.op() {
+        Op::Create => ("+", Tone::Good),
+        Op::Delete => ("-", Tone::Bad),
+        Op::Modify | Op::Replace => ("~", Tone::Warn),
+        Op::Metadata => ("m", Tone::Dim),
+    };
+    let detail = match (&entry.before, &entry.after) {
+        (Some(before), Some(after)) => {
+            let list: Vec<String> =
+                before.differences(after).into_iter().map(|d| format!("{} {} → {}", d.what, d.from, d.to)).collect();
+            format!("  ({})", list.join("; "))
+        }
+        (None, Some(node)) | (Some(node), None) => match &node.kind {
+            greenroom_core::Kind::Symlink(target) => format!(" → {}", greenroom_core::path::Shown(target)),
+            greenroom_core::Kind::Dir => "/".to_owned(),
+            greenroom_core::Kind::File { .. } => String::new(),
+            other => format!("  ({})", other.word()),
+        },
+        (None, None) => String::new(),
+    };
+    format!("  {} {}{detail}\n", ui.tone(tone, sign), entry.path)
+}
+
+/// Unified diffs of the entries whose paths match.
+fn diffs(state: &State, changeset: &Changeset, pattern: &str) -> Result<Vec<(TreePath, String)>, Failure> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let glob = policy::glob(pattern).map_err(|why| Failure::usage(format!("{pattern} is not a path pattern: {why}")))?;
+    let matcher = glob.compile_matcher();
+    let mut out = Vec::new();
+    for entry in changeset.entries() {
+        let wanted = matcher.is_match(std::ffi::OsStr::from_bytes(entry.path.as_bytes())) || entry.path == TreePath::from(pattern);
+        let has_content = |node: &Option<Box<greenroom_core::Node>>| node.as_ref().and_then(|n| n.content());
+        let (before, after) = (has_content(&entry.before), has_content(&entry.after));
+        if !wanted || before == after {
+            continue;
+        }
+        let diff = match (content(state, before), content(state, after)) {
+            (Some(before), Some(after)) => textdiff::unified(&before, &after, Limits::default()),
+            _ => "the content from before is not kept: it is no text, or too large\n".to_owned(),
+        };
+        out.push((entry.path.clone(), diff));
+    }
+    Ok(out)
+}
+
+/// A content out of the store; the empty one for an absent side.
+fn content(state: &State, hash: Option<ContentHash>) -> Option<Vec<u8>> {
+    let Some(hash) = hash else { return Some(Vec::new()) };
+    let mut out = Vec::new();
+    state.blobs.copy_out(hash, &mut out).ok()?;
+    Some(out)
+}

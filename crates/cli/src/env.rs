@@ -1,0 +1,76 @@
+//! Every environment variable that the program reads. Nothing else in the house reads the environment.
+
+use std::env;
+use std::ffi::OsString;
+
+use greenroom_store::ledger::Actor;
+
+/// A variable and what it does, for the documentation.
+pub(crate) struct Variable {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) help: &'static str,
+}
+
+/// All of them.
+pub(crate) const VARIABLES: &[Variable] = &[
+    Variable { name: "GREENROOM_STATE", help: "where rehearsals, contents and the ledger are kept, unless --state says so" },
+    Variable { name: "NO_COLOR", help: "when set to anything, no colours" },
+    Variable { name: "SSH_CONNECTION", help: "where the person's session comes from: goes into the ledger" },
+    Variable { name: "SUDO_USER", help: "who the person is, where the kernel does not say: goes into the ledger" },
+    Variable { name: "TERM", help: "handed on to --shell" },
+];
+
+/// Whether colours are unwanted.
+pub(crate) fn no_color() -> bool {
+    env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// What a change finds in its environment, besides the proxy.
+pub(crate) fn for_change() -> Vec<(String, String)> {
+    let fixed = [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("HOME", "/root"),
+        ("USER", "root"),
+        ("LOGNAME", "root"),
+        ("SHELL", "/bin/bash"),
+        ("LANG", "C.UTF-8"),
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("GREENROOM", "copy"),
+    ];
+    let mut out: Vec<_> = fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    out.push(("TERM".to_owned(), env::var("TERM").unwrap_or_else(|_| "dumb".to_owned())));
+    out
+}
+
+/// Who runs this process: the effective user, and the person behind it as far as the system knows.
+pub(crate) fn actor() -> Actor {
+    let uid = rustix::process::geteuid().as_raw();
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let login_user = match login {
+        Some(login) if login != u32::MAX && login != uid => Some(user_name(login)),
+        _ => env::var("SUDO_USER").ok(),
+    };
+    let tty = std::fs::read_link("/proc/self/fd/0").ok().map(|path| path.display().to_string());
+    let from = env::var("SSH_CONNECTION").ok().and_then(|text| text.split(' ').next().map(str::to_owned));
+    let words: Vec<String> = env::args_os().map(|word: OsString| word.to_string_lossy().into_owned()).collect();
+    Actor {
+        user: user_name(uid),
+        uid,
+        login_user,
+        tty: tty.filter(|tty| tty.starts_with("/dev/") && tty != "/dev/null"),
+        from: from.filter(|from| !from.is_empty()),
+        command: Some(words.join(" ")),
+    }
+}
+
+fn user_name(uid: u32) -> String {
+    let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = table.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| uid.to_string())
+}

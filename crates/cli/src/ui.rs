@@ -1,0 +1,155 @@
+//! What a person sees: data on standard output, everything else on standard error, colours only on a terminal.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use greenroom_engine::Progress;
+use serde::Serialize;
+
+use crate::error::Failure;
+
+/// The two streams.
+pub(crate) struct Ui {
+    pub(crate) json: bool,
+    quiet: bool,
+    color_out: bool,
+    color_err: bool,
+    step: Mutex<Option<(String, Instant)>>,
+}
+
+/// What a piece of text means.
+#[derive(Clone, Copy)]
+pub(crate) enum Tone {
+    Good,
+    Bad,
+    Warn,
+    Dim,
+    Strong,
+}
+
+impl Ui {
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        let color = !crate::env::no_color();
+        Self {
+            json,
+            quiet,
+            color_out: color && io::stdout().is_terminal(),
+            color_err: color && io::stderr().is_terminal(),
+            step: Mutex::new(None),
+        }
+    }
+
+    /// Text for standard output, in a tone.
+    pub(crate) fn tone(&self, tone: Tone, text: &str) -> String {
+        paint(self.color_out, tone, text)
+    }
+
+    /// One object on standard output.
+    pub(crate) fn object(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        serde_json::to_writer_pretty(&mut out, value)?;
+        out.write_all(b"\n").and_then(|()| out.flush()).or_else(forgive_closed)?;
+        Ok(())
+    }
+
+    /// Lines on standard output.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_else(forgive_closed)?;
+        Ok(())
+    }
+
+    /// A line on standard error.
+    pub(crate) fn say(&self, text: &str) {
+        if !self.quiet {
+            self.finish_step();
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// The error, its causes, what to do next.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        self.finish_step();
+        let mut err = io::stderr().lock();
+        let _ = writeln!(err, "{} {}", paint(self.color_err, Tone::Bad, "error:"), failure.message);
+        for cause in &failure.causes {
+            let _ = writeln!(err, "  because: {cause}");
+        }
+        if let Some(conflicts) = &failure.conflicts {
+            for path in conflicts.paths.iter().take(50) {
+                let _ = writeln!(err, "  {}\n    expected: {}\n    found:    {}", path.path, path.expected, path.found);
+            }
+            if conflicts.paths.len() > 50 {
+                let _ = writeln!(err, "  and {} more (--json lists them all)", conflicts.paths.len() - 50);
+            }
+        }
+        for hint in &failure.hints {
+            let _ = writeln!(err, "{} {hint}", paint(self.color_err, Tone::Strong, "hint:"));
+        }
+        drop(err);
+        if self.json {
+            let conflicts = failure.conflicts.as_ref();
+            let _ = self.object(&serde_json::json!({
+                "outcome": if failure.code == crate::error::status::REFUSED { "refused" } else { "error" },
+                "error": failure.message,
+                "causes": failure.causes,
+                "hints": failure.hints,
+                "conflicts": conflicts.map(|c| &c.paths),
+                "touched_by": conflicts.map(|c| &c.touched_by),
+                "exit_status": failure.code,
+            }));
+        }
+    }
+
+    fn finish_step(&self) {
+        let done = self.step.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some((what, began)) = done.filter(|_| !self.quiet) {
+            let line = format!("· {what} ({:.1} s)", began.elapsed().as_secs_f64());
+            let _ = writeln!(io::stderr(), "{}", paint(self.color_err, Tone::Dim, &line));
+        }
+    }
+}
+
+impl Progress for Ui {
+    fn begin(&self, what: &str) {
+        self.finish_step();
+        *self.step.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((what.to_owned(), Instant::now()));
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        if !self.quiet {
+            // The change's own output, as it is: it may well colour its terminal.
+            let _ = io::stderr().lock().write_all(bytes);
+        }
+    }
+
+    fn note(&self, text: &str) {
+        self.say(&format!("{} {text}", paint(self.color_err, Tone::Warn, "note:")));
+    }
+}
+
+impl Drop for Ui {
+    fn drop(&mut self) {
+        self.finish_step();
+    }
+}
+
+/// Nobody reads any more: that is the reader's decision, not an error.
+fn forgive_closed(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
+}
+
+fn paint(color: bool, tone: Tone, text: &str) -> String {
+    if !color {
+        return text.to_owned();
+    }
+    let code = match tone {
+        Tone::Good => "32",
+        Tone::Bad => "1;31",
+        Tone::Warn => "33",
+        Tone::Dim => "2",
+        Tone::Strong => "1",
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}

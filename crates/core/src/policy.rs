@@ -153,6 +153,7 @@ const OWN: &[&str] = &[
     "/**/.greenroom",
     "/**/.greenroom/**",
     "/.greenroom",
+    "/etc/apt/apt.conf.d/zz99greenroom-copy",
 ];
 
 /// A pattern that cannot be used.

@@ -76,7 +76,7 @@ pub(super) fn plan(changeset: &Changeset) -> Vec<Step> {
     let entries = changeset.entries();
     let linked = |n: &Option<Box<Node>>| n.as_ref().is_some_and(|n| n.link.is_some());
     if !entries.iter().any(|e| linked(&e.before) || linked(&e.after)) {
-        return entries.iter().map(|e| simple(e)).collect();
+        return entries.iter().map(simple).collect();
     }
     let kept = kept_groups(changeset);
     let mut first_of: HashMap<&TreePath, usize> = HashMap::new();

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::CopyError;
@@ -122,7 +123,7 @@ impl Runner<'_> {
             .map(OsString::from),
         );
         args.push(joined("--directory=", self.root.as_os_str()));
-        args.push(format!("--machine={}", machine_name(&self.hostname)).into());
+        args.push(format!("--machine={}", machine_name()).into());
         args.push(format!("--hostname={}", self.hostname).into());
         if let Some(network) = self.network {
             let path = format!("/proc/{}/fd/{}", std::process::id(), network.as_raw_fd());
@@ -140,11 +141,10 @@ impl Runner<'_> {
     }
 }
 
-/// nspawn takes host-name characters only, 64 at most.
-fn machine_name(hostname: &str) -> String {
-    let clean: String = hostname.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '.').take(60).collect();
-    let clean = clean.trim_matches(['-', '.']);
-    if clean.is_empty() { "copy".to_owned() } else { clean.to_owned() }
+/// nspawn keeps things of its own by this name, on the machine: no two copies may share it.
+fn machine_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("greenroom-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 fn joined(option: &str, value: &OsStr) -> OsString {

@@ -166,19 +166,23 @@ pub(crate) fn difference(before: &Walk, after: &Walk) -> Changeset {
 }
 
 /// Contents straight out of a tree.
-pub(crate) struct Source(HashMap<ContentHash, PathBuf>);
+pub(crate) struct Source {
+    root: PathBuf,
+    paths: HashMap<ContentHash, TreePath>,
+}
 
 impl Source {
     pub(crate) fn of(root: &Path, walk: &Walk) -> Self {
-        use std::os::unix::ffi::OsStrExt as _;
-        let path = |p: &TreePath| root.join(std::ffi::OsStr::from_bytes(p.relative()));
-        Self(walk.nodes.iter().filter_map(|(p, n)| Some((n.content()?, path(p)))).collect())
+        let paths = walk.nodes.iter().filter_map(|(path, node)| Some((node.content()?, path.clone()))).collect();
+        Self { root: root.to_owned(), paths }
     }
 }
 
 impl Contents for Source {
     fn open(&self, hash: &ContentHash) -> io::Result<File> {
-        File::open(self.0.get(hash).ok_or(io::ErrorKind::NotFound)?)
+        let mut tree = Tree::open(&self.root).unwrap();
+        let (dir, name) = tree.place(self.paths.get(hash).ok_or(io::ErrorKind::NotFound)?).unwrap().unwrap();
+        fs::open_file(dir, name)
     }
 }
 

@@ -1,4 +1,5 @@
 //! Looks at a real booted host: what is done to it at run time is seen, told apart from what a file keeps, and nothing else is.
+#![allow(clippy::unwrap_used, reason = "a test ends with what was unexpected")]
 
 use std::fs;
 use std::os::fd::AsFd as _;

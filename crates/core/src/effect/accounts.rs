@@ -55,10 +55,7 @@ pub struct GroupChange {
 
 type Table<'a> = BTreeMap<&'a [u8], Vec<&'a [u8]>>;
 
-pub(super) fn changes(
-    changeset: &Changeset,
-    sources: &dyn Sources,
-) -> (Vec<UserChange>, Vec<GroupChange>) {
+pub(super) fn changes(changeset: &Changeset, sources: &dyn Sources) -> (Vec<UserChange>, Vec<GroupChange>) {
     let read = |file: &str| {
         let path = TreePath::from(file);
         changeset.get(&path)?;
@@ -68,8 +65,7 @@ pub(super) fn changes(
     let passwd = read("/etc/passwd").unwrap_or_default();
     let shadow = read("/etc/shadow").unwrap_or_default();
     let group = read("/etc/group").unwrap_or_default();
-    let users =
-        users((&table(&passwd.0), &table(&passwd.1)), (&table(&shadow.0), &table(&shadow.1)));
+    let users = users((&table(&passwd.0), &table(&passwd.1)), (&table(&shadow.0), &table(&shadow.1)));
     (users, groups(&table(&group.0), &table(&group.1)))
 }
 
@@ -88,9 +84,8 @@ fn number(fields: &[&[u8]], index: usize) -> Option<u32> {
 }
 
 fn users(passwd: (&Table<'_>, &Table<'_>), shadow: (&Table<'_>, &Table<'_>)) -> Vec<UserChange> {
-    let account = |f: &Vec<&[u8]>| {
-        Some(Account { uid: number(f, 2)?, gid: number(f, 3)?, home: at(f, 5), shell: at(f, 6) })
-    };
+    let account =
+        |f: &Vec<&[u8]>| Some(Account { uid: number(f, 2)?, gid: number(f, 3)?, home: at(f, 5), shell: at(f, 6) });
     let hash = |t: &Table<'_>, name: &[u8]| t.get(name).and_then(|f| f.get(1).map(|h| h.to_vec()));
     let mut names: Vec<&[u8]> =
         [passwd.0, passwd.1, shadow.0, shadow.1].iter().flat_map(|t| t.keys().copied()).collect();
@@ -98,8 +93,7 @@ fn users(passwd: (&Table<'_>, &Table<'_>), shadow: (&Table<'_>, &Table<'_>)) -> 
     names.dedup();
     let mut out = Vec::new();
     for name in names {
-        let (from, to) =
-            (passwd.0.get(name).and_then(account), passwd.1.get(name).and_then(account));
+        let (from, to) = (passwd.0.get(name).and_then(account), passwd.1.get(name).and_then(account));
         let password = match (hash(shadow.0, name), hash(shadow.1, name)) {
             (Some(before), Some(after)) => before != after,
             // A new system user has `!` or `*` there: nobody can log in, nothing to tell.
@@ -142,20 +136,15 @@ mod tests {
 
     fn world() -> World {
         let root = "root:x:0:0:root:/root:/bin/bash\n";
-        let before = format!(
-            "{root}bob:x:1000:1000:Bob,,,:/home/bob:/bin/sh\nold:x:999:999::/:/usr/sbin/nologin\n"
-        );
-        let after = format!(
-            "{root}bob:x:1000:1000:Robert,,,:/home/bob:/bin/bash\nnginx:x:101:103::/nonexistent:/bin/false\n"
-        );
+        let before = format!("{root}bob:x:1000:1000:Bob,,,:/home/bob:/bin/sh\nold:x:999:999::/:/usr/sbin/nologin\n");
+        let after =
+            format!("{root}bob:x:1000:1000:Robert,,,:/home/bob:/bin/bash\nnginx:x:101:103::/nonexistent:/bin/false\n");
         World::default()
             .file("/etc/passwd", Some(&before), Some(&after))
             .file(
                 "/etc/shadow",
                 Some("root:$y$SECRET1:19000:0:99999:7:::\nbob:!:19000::::::\n"),
-                Some(
-                    "root:$y$SECRET2:19001:0:99999:7:::\nbob:!:19002::::::\nnginx:!:19002::::::\n",
-                ),
+                Some("root:$y$SECRET2:19001:0:99999:7:::\nbob:!:19002::::::\nnginx:!:19002::::::\n"),
             )
             .file(
                 "/etc/group",
@@ -172,11 +161,7 @@ mod tests {
         assert_eq!(names, ["bob", "nginx", "old", "root"]);
         assert_eq!(users[0].from.as_ref().unwrap().shell, "/bin/sh");
         assert_eq!(users[0].to.as_ref().unwrap().shell, "/bin/bash");
-        assert!(
-            users[1].from.is_none()
-                && users[1].to.as_ref().unwrap().uid == 101
-                && !users[1].password
-        );
+        assert!(users[1].from.is_none() && users[1].to.as_ref().unwrap().uid == 101 && !users[1].password);
         assert!(users[2].to.is_none());
         assert!(users[3].password && users[3].from.is_some() && users[3].from == users[3].to);
     }
@@ -209,9 +194,6 @@ mod tests {
     fn a_password_alone_is_told_of_a_user_that_passwd_did_not_change() {
         let world = World::default().file("/etc/shadow", Some("root:a:1\n"), Some("root:b:1\n"));
         let (users, _) = changes(&world.changeset(), &world);
-        assert_eq!(
-            users,
-            [UserChange { name: "root".into(), from: None, to: None, password: true }]
-        );
+        assert_eq!(users, [UserChange { name: "root".into(), from: None, to: None, password: true }]);
     }
 }

@@ -64,8 +64,7 @@ const OF_PACKAGES: &[&str] = &[
     "/usr/lib/udev/hwdb.bin",
 ];
 
-const OF_USERS: &[&str] =
-    &["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid"];
+const OF_USERS: &[&str] = &["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid"];
 
 /// Which changed paths belong to packages that changed.
 #[derive(Clone, Debug, Default)]
@@ -83,9 +82,7 @@ impl Ownership {
         let info = TreePath::from(INFO);
         let mut lists: BTreeSet<TreePath> = BTreeSet::new();
         for entry in changeset.entries() {
-            if entry.path.as_bytes().starts_with(INFO.as_bytes())
-                && entry.path.name().ends_with(b".list")
-            {
+            if entry.path.as_bytes().starts_with(INFO.as_bytes()) && entry.path.name().ends_with(b".list") {
                 lists.insert(entry.path.clone());
             }
         }
@@ -93,8 +90,7 @@ impl Ownership {
             lists.insert(info.join(format!("{}.list", package.name).as_bytes()));
             lists.insert(info.join(format!("{}:{}.list", package.name, package.arch).as_bytes()));
         }
-        let wanted: HashSet<Cow<'_, [u8]>> =
-            changeset.entries().iter().map(|e| merged(e.path.as_bytes())).collect();
+        let wanted: HashSet<Cow<'_, [u8]>> = changeset.entries().iter().map(|e| merged(e.path.as_bytes())).collect();
         let mut owned = HashSet::new();
         for list in &lists {
             for side in [Side::Before, Side::After] {
@@ -159,13 +155,7 @@ mod tests {
 
     fn package(name: &str, from: Option<&str>, to: Option<&str>) -> PackageChange {
         let own = |v: Option<&str>| v.map(str::to_owned);
-        PackageChange {
-            name: name.into(),
-            arch: "amd64".into(),
-            from: own(from),
-            to: own(to),
-            note: None,
-        }
+        PackageChange { name: name.into(), arch: "amd64".into(), from: own(from), to: own(to), note: None }
     }
 
     #[test]
@@ -191,22 +181,15 @@ mod tests {
         let nginx = "/.\n/usr\n/usr/sbin/nginx\n/lib/systemd/system/nginx.service\n/etc/nginx/nginx.conf\n/etc/nginx/mime.types\n";
         let mut world = World::default()
             .file("/var/lib/dpkg/info/nginx.list", None, Some(nginx))
-            .file(
-                "/var/lib/dpkg/info/libgd3:amd64.list",
-                None,
-                Some("/usr/lib/x86_64-linux-gnu/libgd.so.3\n"),
-            )
+            .file("/var/lib/dpkg/info/libgd3:amd64.list", None, Some("/usr/lib/x86_64-linux-gnu/libgd.so.3\n"))
             .file("/var/lib/dpkg/info/old.list", Some("/bin/gone\n"), None)
             .unchanged("/var/lib/dpkg/info/other.list", "/usr/bin/someone-elses\n");
         for (path, before, _) in &table {
             world = world.file(path, *before, (*path != "/usr/bin/gone").then_some("new"));
         }
         let changeset = world.changeset();
-        let packages = [
-            package("nginx", None, Some("1")),
-            package("libgd3", None, Some("2")),
-            package("old", Some("1"), None),
-        ];
+        let packages =
+            [package("nginx", None, Some("1")), package("libgd3", None, Some("2")), package("old", Some("1"), None)];
         let ownership = Ownership::of(&changeset, &world, &packages);
         for (path, _, group) in table {
             assert_eq!(ownership.group(changeset.get(&path.into()).unwrap()), group, "{path}");
@@ -215,11 +198,7 @@ mod tests {
 
     #[test]
     fn without_packages_a_link_in_alternatives_is_configuration() {
-        let world = World::default().link(
-            "/etc/alternatives/editor",
-            Some("/bin/nano"),
-            Some("/usr/bin/vim"),
-        );
+        let world = World::default().link("/etc/alternatives/editor", Some("/bin/nano"), Some("/usr/bin/vim"));
         let changeset = world.changeset();
         let ownership = Ownership::of(&changeset, &world, &[]);
         assert_eq!(ownership.group(&changeset.entries()[0]), Group::Configuration);

@@ -12,11 +12,7 @@ use crate::{Changeset, TreePath};
 mod sysctl;
 
 /// Fills `kept_by` everywhere and returns what stays without.
-pub(super) fn judge(
-    diff: &mut RuntimeDiff,
-    changeset: &Changeset,
-    sources: &dyn Sources,
-) -> Vec<RuntimeOnly> {
+pub(super) fn judge(diff: &mut RuntimeDiff, changeset: &Changeset, sources: &dyn Sources) -> Vec<RuntimeOnly> {
     let mut out = Vec::new();
     sysctls(&mut diff.sysctl, sources, &mut out);
     firewall(&mut diff.firewall, changeset, sources, &mut out);
@@ -33,9 +29,7 @@ pub(super) fn judge(
     for port in diff.ports.iter().filter(|p| p.op == Direction::Added && p.unit.is_none()) {
         let who = port.process.as_deref().unwrap_or("a process");
         let item = format!("{} {}", port.proto, host_port(&port.address, port.port));
-        let detail = format!(
-            "{who} listens on {item} outside every unit: nobody will on the host, unless a unit does"
-        );
+        let detail = format!("{who} listens on {item} outside every unit: nobody will on the host, unless a unit does");
         out.push(RuntimeOnly { kind: "port".into(), item, detail });
     }
     out
@@ -54,8 +48,7 @@ fn sysctls(changes: &mut [SysctlChange], sources: &dyn Sources, out: &mut Vec<Ru
     for change in changes {
         let (key, from, to) = (&change.key, &change.from, &change.to);
         if key == "kernel.hostname" {
-            let hostname =
-                sources.content(&"/etc/hostname".into(), Side::After).unwrap_or_default();
+            let hostname = sources.content(&"/etc/hostname".into(), Side::After).unwrap_or_default();
             if String::from_utf8_lossy(&hostname).trim() == to {
                 change.kept_by = Some("/etc/hostname".to_owned());
                 continue;
@@ -95,29 +88,20 @@ const LOADERS: &[(&str, &str)] = &[
     ("/etc/fail2ban/", "fail2ban.service"),
 ];
 
-fn firewall(
-    changes: &mut [RuleChange],
-    changeset: &Changeset,
-    sources: &dyn Sources,
-    out: &mut Vec<RuntimeOnly>,
-) {
+fn firewall(changes: &mut [RuleChange], changeset: &Changeset, sources: &dyn Sources, out: &mut Vec<RuntimeOnly>) {
     for backend in ["nftables", "iptables"] {
         let count = changes.iter().filter(|c| c.backend == backend).count();
         if count == 0 {
             continue;
         }
         let files = changeset.entries().iter().filter(|e| e.after.is_some()).map(|e| &e.path);
-        let files: Vec<&TreePath> =
-            files.filter(|p| setting(p) == Some(SettingKind::Firewall)).collect();
+        let files: Vec<&TreePath> = files.filter(|p| setting(p) == Some(SettingKind::Firewall)).collect();
         let loaded = files.iter().find_map(|path| {
             let unit = loader(path)?;
             enabled(unit, sources).then(|| format!("{path}, loaded by {unit}"))
         });
         if loaded.is_some() {
-            changes
-                .iter_mut()
-                .filter(|c| c.backend == backend)
-                .for_each(|c| c.kept_by.clone_from(&loaded));
+            changes.iter_mut().filter(|c| c.backend == backend).for_each(|c| c.kept_by.clone_from(&loaded));
             continue;
         }
         let (file, unit) = match backend {
@@ -140,27 +124,17 @@ fn firewall(
 }
 
 fn loader(path: &TreePath) -> Option<&'static str> {
-    LOADERS
-        .iter()
-        .find(|(place, _)| path.as_bytes().starts_with(place.as_bytes()))
-        .map(|(_, unit)| *unit)
+    LOADERS.iter().find(|(place, _)| path.as_bytes().starts_with(place.as_bytes())).map(|(_, unit)| *unit)
 }
 
 /// Whether a target that every boot reaches pulls `unit` in.
 fn enabled(unit: &str, sources: &dyn Sources) -> bool {
-    let masked = sources
-        .names(&"/etc/systemd/system".into(), Side::After)
-        .iter()
-        .any(|n| n == unit.as_bytes())
-        && sources
-            .content(&TreePath::from("/etc/systemd/system").join(unit.as_bytes()), Side::After)
-            .is_none();
-    let targets =
-        ["sysinit", "basic", "multi-user", "graphical", "network-pre", "network", "network-online"];
+    let masked = sources.names(&"/etc/systemd/system".into(), Side::After).iter().any(|n| n == unit.as_bytes())
+        && sources.content(&TreePath::from("/etc/systemd/system").join(unit.as_bytes()), Side::After).is_none();
+    let targets = ["sysinit", "basic", "multi-user", "graphical", "network-pre", "network", "network-online"];
     let pulls = |target: &str| {
         ["wants", "requires"].iter().any(|how| {
-            let dir =
-                TreePath::new(format!("/etc/systemd/system/{target}.target.{how}").as_bytes());
+            let dir = TreePath::new(format!("/etc/systemd/system/{target}.target.{how}").as_bytes());
             sources.names(&dir, Side::After).iter().any(|name| name == unit.as_bytes())
         })
     };
@@ -191,14 +165,8 @@ fn mount(change: &mut MountChange, sources: &dyn Sources, out: &mut Vec<RuntimeO
 fn declared_mount(target: &str, sources: &dyn Sources) -> Option<String> {
     let fstab = sources.content(&"/etc/fstab".into(), Side::After).unwrap_or_default();
     let fstab = String::from_utf8_lossy(&fstab);
-    let points = fstab
-        .lines()
-        .filter(|l| !l.trim_start().starts_with('#'))
-        .filter_map(|l| l.split_whitespace().nth(1));
-    if points
-        .map(unescape_octal)
-        .any(|point| point.trim_end_matches('/') == target.trim_end_matches('/'))
-    {
+    let points = fstab.lines().filter(|l| !l.trim_start().starts_with('#')).filter_map(|l| l.split_whitespace().nth(1));
+    if points.map(unescape_octal).any(|point| point.trim_end_matches('/') == target.trim_end_matches('/')) {
         return Some("/etc/fstab".to_owned());
     }
     let unit = mount_unit(target);
@@ -236,9 +204,7 @@ fn mount_unit(target: &str) -> String {
         match byte {
             b'/' => out.push('-'),
             b'.' if at == 0 => out.push_str("\\x2e"),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' | b'_' | b'.' => {
-                out.push(char::from(byte))
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' | b'_' | b'.' => out.push(char::from(byte)),
             // Writing to a string can't fail.
             other => _ = write!(out, "\\x{other:02x}"),
         }
@@ -256,9 +222,7 @@ fn unit(change: &mut UnitActivity, out: &mut Vec<RuntimeOnly>) {
         return;
     }
     let at_boot = match change.file_state.as_str() {
-        "enabled" | "alias" | "generated" | "static" | "indirect" => {
-            Some(format!("the unit is {}", change.file_state))
-        }
+        "enabled" | "alias" | "generated" | "static" | "indirect" => Some(format!("the unit is {}", change.file_state)),
         _ => change.pulled_by.first().map(|by| format!("{by} pulls it in")),
     };
     // Pulled in or triggered by something: a static unit comes and goes with that and nobody decided it.

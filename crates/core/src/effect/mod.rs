@@ -29,9 +29,7 @@ pub use firewall::ruleset_changes;
 pub use groups::{Group, Ownership};
 pub use packages::PackageChange;
 pub use places::{Setting, SettingKind};
-pub use runtime::{
-    Direction, MountChange, PortChange, RuleChange, RuntimeDiff, Stray, SysctlChange, UnitActivity,
-};
+pub use runtime::{Direction, MountChange, PortChange, RuleChange, RuntimeDiff, Stray, SysctlChange, UnitActivity};
 pub use summary::summary_lines;
 pub use units::{UnitFileChange, UnitFileOp, is_unit_name};
 
@@ -151,16 +149,7 @@ impl Effects {
         }
         let (users, groups) = accounts::changes(changeset, sources);
         let (cron, settings) = places::changes(changeset);
-        Self {
-            packages,
-            users,
-            groups,
-            units: units::changes(changeset),
-            cron,
-            settings,
-            paths,
-            ..Self::default()
-        }
+        Self { packages, users, groups, units: units::changes(changeset), cron, settings, paths, ..Self::default() }
     }
 
     /// Adds what differs at run time, says for each item what makes it last, and returns what nothing does.

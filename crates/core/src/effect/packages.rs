@@ -57,8 +57,7 @@ pub(super) fn changes(changeset: &Changeset, sources: &dyn Sources) -> Vec<Packa
     let mut files: BTreeSet<TreePath> = BTreeSet::new();
     let status_d = TreePath::from(STATUS_D);
     for entry in changeset.entries() {
-        let below = entry.path.parent().is_some_and(|p| p == status_d)
-            && !entry.path.name().ends_with(b".md5sums");
+        let below = entry.path.parent().is_some_and(|p| p == status_d) && !entry.path.name().ends_with(b".md5sums");
         if below || entry.path.as_bytes() == STATUS.as_bytes() {
             files.insert(entry.path.clone());
         }
@@ -72,11 +71,7 @@ pub(super) fn changes(changeset: &Changeset, sources: &dyn Sources) -> Vec<Packa
     out.into_values().collect()
 }
 
-fn diff(
-    before: &Status<'_>,
-    after: &Status<'_>,
-    out: &mut BTreeMap<(String, String), PackageChange>,
-) {
+fn diff(before: &Status<'_>, after: &Status<'_>, out: &mut BTreeMap<(String, String), PackageChange>) {
     let version = |s: Option<&Stanza<'_>>| s.filter(|s| s.installed()).map(|s| shown(s.version));
     let mut look = |key: &(&[u8], &[u8])| {
         let (was, is) = (before.get(key), after.get(key));
@@ -97,8 +92,7 @@ fn diff(
 
 fn parse(text: &[u8]) -> Status<'_> {
     let mut out = Status::with_capacity(text.len() / 900);
-    let (mut name, mut arch, mut stanza) =
-        (&b""[..], &b""[..], Stanza { version: b"", state: b"installed" });
+    let (mut name, mut arch, mut stanza) = (&b""[..], &b""[..], Stanza { version: b"", state: b"installed" });
     for line in text.split(|b| *b == b'\n').chain([&b""[..]]) {
         match line.first() {
             None if !name.is_empty() => {
@@ -166,14 +160,7 @@ mod tests {
         let lines: Vec<String> = found
             .iter()
             .map(|p| {
-                format!(
-                    "{}:{} {:?} {:?} {:?}",
-                    p.name,
-                    p.arch,
-                    p.from.as_deref(),
-                    p.to.as_deref(),
-                    p.note.as_deref()
-                )
+                format!("{}:{} {:?} {:?} {:?}", p.name, p.arch, p.from.as_deref(), p.to.as_deref(), p.note.as_deref())
             })
             .collect();
         let expected = [
@@ -189,9 +176,8 @@ mod tests {
 
     #[test]
     fn a_status_file_that_did_not_change_is_not_read() {
-        let world = World::default()
-            .file("/etc/motd", Some("a"), Some("b"))
-            .unchanged(STATUS, &stanza("a", "all", "1", OK));
+        let world =
+            World::default().file("/etc/motd", Some("a"), Some("b")).unchanged(STATUS, &stanza("a", "all", "1", OK));
         assert_eq!(changes(&world.changeset(), &world), []);
         assert_eq!(world.reads(), 0);
     }
@@ -199,11 +185,7 @@ mod tests {
     #[test]
     fn a_file_for_each_package() {
         let world = World::default()
-            .file(
-                "/var/lib/dpkg/status.d/tzdata",
-                None,
-                Some("Package: tzdata\nVersion: 2024a\nArchitecture: all"),
-            )
+            .file("/var/lib/dpkg/status.d/tzdata", None, Some("Package: tzdata\nVersion: 2024a\nArchitecture: all"))
             .file("/var/lib/dpkg/status.d/tzdata.md5sums", None, Some("Package: x\nVersion: 1\n"));
         let found = changes(&world.changeset(), &world);
         assert_eq!(found.len(), 1);

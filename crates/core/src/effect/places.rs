@@ -133,18 +133,12 @@ pub(super) fn changes(changeset: &Changeset) -> (Vec<Touched>, Vec<Setting>) {
 /// What the file at `path` sets for the whole system.
 pub(super) fn setting(path: &TreePath) -> Option<SettingKind> {
     let place = SETTINGS.iter().find(|(place, _)| lies(path, place)).map(|(_, kind)| *kind);
-    place.or_else(|| {
-        path.as_bytes().ends_with(b"/.ssh/authorized_keys").then_some(SettingKind::Access)
-    })
+    place.or_else(|| path.as_bytes().ends_with(b"/.ssh/authorized_keys").then_some(SettingKind::Access))
 }
 
 fn lies(path: &TreePath, place: &str) -> bool {
     let bytes = path.as_bytes();
-    if place.ends_with('/') {
-        bytes.starts_with(place.as_bytes())
-    } else {
-        bytes == place.as_bytes()
-    }
+    if place.ends_with('/') { bytes.starts_with(place.as_bytes()) } else { bytes == place.as_bytes() }
 }
 
 #[cfg(test)]
@@ -165,8 +159,7 @@ mod tests {
             .file("/etc/apt/sources.list", Some("a"), Some("b"))
             .file("/etc/nftables.conf", Some("a"), Some("b"));
         let (cron, settings) = changes(&world.changeset());
-        let cron: Vec<String> =
-            cron.iter().map(|c| format!("{} {}", c.path, c.op.word())).collect();
+        let cron: Vec<String> = cron.iter().map(|c| format!("{} {}", c.path, c.op.word())).collect();
         assert_eq!(cron, ["/etc/cron.d/backup new", "/var/spool/cron/crontabs/bob changed"]);
         let settings: Vec<String> =
             settings.iter().map(|s| format!("{:?} {} {}", s.kind, s.path, s.op.word())).collect();
@@ -183,8 +176,7 @@ mod tests {
     #[test]
     fn no_place_hides_another() {
         for (at, (place, _)) in SETTINGS.iter().enumerate() {
-            let hidden =
-                SETTINGS[..at].iter().find(|(earlier, _)| lies(&TreePath::from(*place), earlier));
+            let hidden = SETTINGS[..at].iter().find(|(earlier, _)| lies(&TreePath::from(*place), earlier));
             assert_eq!(hidden.map(|(p, _)| p), None, "{place}");
         }
     }

@@ -23,14 +23,8 @@ pub fn summary_lines(effects: &Effects) -> Vec<String> {
     line("running", effects.units_active.iter().map(activity).collect());
     line("ports", ports(effects));
     line("cron", effects.cron.iter().map(|c| format!("{} {}", c.path, c.op.word())).collect());
-    line(
-        "settings",
-        effects.settings.iter().map(|s| format!("{} ({})", s.path, s.op.word())).collect(),
-    );
-    line(
-        "sysctl",
-        effects.sysctl.iter().map(|s| format!("{} {} → {}", s.key, s.from, s.to)).collect(),
-    );
+    line("settings", effects.settings.iter().map(|s| format!("{} ({})", s.path, s.op.word())).collect());
+    line("sysctl", effects.sysctl.iter().map(|s| format!("{} {} → {}", s.key, s.from, s.to)).collect());
     line("firewall", firewall(effects));
     let mounts = effects.mounts.iter().map(|m| match m.op {
         Direction::Added => format!("{} mounted on {}", m.source, m.target),
@@ -38,8 +32,7 @@ pub fn summary_lines(effects: &Effects) -> Vec<String> {
     });
     line("mounts", mounts.collect());
     line("left running", effects.strays.iter().map(|s| s.name.clone()).collect());
-    let paths: Vec<String> =
-        effects.paths.iter().map(|(group, count)| format!("{count} {}", group.words())).collect();
+    let paths: Vec<String> = effects.paths.iter().map(|(group, count)| format!("{count} {}", group.words())).collect();
     if !paths.is_empty() {
         out.push(format!("paths: {}", paths.join(", ")));
     }
@@ -57,10 +50,8 @@ fn few(items: &[String]) -> String {
 fn packages(changes: &[PackageChange]) -> Vec<String> {
     let mut sorted: Vec<&PackageChange> = changes.iter().collect();
     // What a person asked for is rarely a library or a package that only carries another's files.
-    let minor = |name: &str| {
-        name.starts_with("lib")
-            || [":i386", "-common", "-data", "-doc"].iter().any(|s| name.ends_with(s))
-    };
+    let minor =
+        |name: &str| name.starts_with("lib") || [":i386", "-common", "-data", "-doc"].iter().any(|s| name.ends_with(s));
     sorted.sort_by_key(|p| (minor(&p.name), p.name.clone(), p.arch.clone()));
     sorted.into_iter().map(package).collect()
 }
@@ -109,12 +100,8 @@ fn group(g: &GroupChange) -> String {
         (Some(_), None) => return format!("{name} (removed)"),
         _ => {}
     }
-    let mut what: Vec<String> = g
-        .joined
-        .iter()
-        .map(|m| format!("+{m}"))
-        .chain(g.left.iter().map(|m| format!("-{m}")))
-        .collect();
+    let mut what: Vec<String> =
+        g.joined.iter().map(|m| format!("+{m}")).chain(g.left.iter().map(|m| format!("-{m}"))).collect();
     match (g.from, g.to) {
         (None, Some(gid)) => what.insert(0, format!("new, gid {gid}")),
         (Some(from), Some(to)) if from != to => what.insert(0, format!("gid {from} → {to}")),
@@ -145,8 +132,7 @@ fn ports(effects: &Effects) -> Vec<String> {
 fn firewall(effects: &Effects) -> Vec<String> {
     let mut out = Vec::new();
     for backend in ["nftables", "iptables"] {
-        let count =
-            |op| effects.firewall.iter().filter(|r| r.backend == backend && r.op == op).count();
+        let count = |op| effects.firewall.iter().filter(|r| r.backend == backend && r.op == op).count();
         let (added, removed) = (count(Direction::Added), count(Direction::Removed));
         if added + removed > 0 {
             out.push(format!("{backend} +{added} -{removed} lines"));
@@ -164,13 +150,7 @@ mod tests {
 
     fn package(name: &str, from: Option<&str>, to: Option<&str>) -> PackageChange {
         let own = |v: Option<&str>| v.map(str::to_owned);
-        PackageChange {
-            name: name.into(),
-            arch: "amd64".into(),
-            from: own(from),
-            to: own(to),
-            note: None,
-        }
+        PackageChange { name: name.into(), arch: "amd64".into(), from: own(from), to: own(to), note: None }
     }
 
     fn port() -> PortChange {
@@ -186,16 +166,11 @@ mod tests {
 
     #[test]
     fn one_line_for_each_subject() {
-        let mut packages: Vec<PackageChange> =
-            (0..6).map(|n| package(&format!("liba{n}"), None, Some("1"))).collect();
+        let mut packages: Vec<PackageChange> = (0..6).map(|n| package(&format!("liba{n}"), None, Some("1"))).collect();
         packages.push(package("nginx", None, Some("1.22.1-9+deb12u3")));
         packages.push(package("openssl", Some("3.0.1"), Some("3.0.2")));
-        let user = |name: &str, shell: &str| Account {
-            uid: 33,
-            gid: 33,
-            home: format!("/home/{name}"),
-            shell: shell.into(),
-        };
+        let user =
+            |name: &str, shell: &str| Account { uid: 33, gid: 33, home: format!("/home/{name}"), shell: shell.into() };
         let effects = Effects {
             packages,
             users: vec![
@@ -212,11 +187,7 @@ mod tests {
                     password: true,
                 },
             ],
-            units: vec![UnitFileChange {
-                unit: "nginx.service".into(),
-                op: UnitFileOp::Enabled,
-                path: "/x".into(),
-            }],
+            units: vec![UnitFileChange { unit: "nginx.service".into(), op: UnitFileOp::Enabled, path: "/x".into() }],
             ports: vec![port()],
             sysctl: vec![SysctlChange {
                 key: "net.ipv4.ip_forward".into(),

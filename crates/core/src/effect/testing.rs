@@ -42,35 +42,19 @@ impl World {
     }
 
     pub(crate) fn changeset(&self) -> Changeset {
-        let entries = self.paths.iter().filter(|(_, sides)| sides[0] != sides[1]).map(
-            |(path, [before, after])| Entry {
-                path: path.clone(),
-                before: before.as_ref().map(node),
-                after: after.as_ref().map(node),
-            },
-        );
+        let entries = self.paths.iter().filter(|(_, sides)| sides[0] != sides[1]).map(|(path, [before, after])| {
+            Entry { path: path.clone(), before: before.as_ref().map(node), after: after.as_ref().map(node) }
+        });
         Changeset::new(entries.collect(), vec![]).unwrap()
     }
 }
 
 fn node(thing: &Thing) -> Box<Node> {
     let (kind, mode) = match thing {
-        Thing::File(text) => (
-            Kind::File { size: text.len() as u64, content: ContentHash::of(text.as_bytes()) },
-            0o644,
-        ),
+        Thing::File(text) => (Kind::File { size: text.len() as u64, content: ContentHash::of(text.as_bytes()) }, 0o644),
         Thing::Link(to) => (Kind::Symlink(to.as_bytes().into()), 0o777),
     };
-    Box::new(Node {
-        kind,
-        mode,
-        flags: 0,
-        uid: 0,
-        gid: 0,
-        mtime: Mtime::default(),
-        xattrs: Box::default(),
-        link: None,
-    })
+    Box::new(Node { kind, mode, flags: 0, uid: 0, gid: 0, mtime: Mtime::default(), xattrs: Box::default(), link: None })
 }
 
 impl Sources for World {

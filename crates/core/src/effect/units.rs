@@ -9,12 +9,8 @@ use super::{Change, shown};
 use crate::{Changeset, Entry, Kind, Node, TreePath};
 
 /// Where the system's unit files lie. `/run` does not outlive a boot and is no part of a changeset.
-const DIRS: &[&str] = &[
-    "/etc/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-    "/usr/local/lib/systemd/system",
-];
+const DIRS: &[&str] =
+    &["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", "/usr/local/lib/systemd/system"];
 
 const SUFFIXES: &[&[u8]] = &[
     b".service",
@@ -107,9 +103,7 @@ pub(super) fn changes(changeset: &Changeset) -> Vec<UnitFileChange> {
     }
     let both: Vec<String> = found
         .keys()
-        .filter(|(unit, op)| {
-            *op == UnitFileOp::Enabled && found.contains_key(&(unit.clone(), UnitFileOp::Disabled))
-        })
+        .filter(|(unit, op)| *op == UnitFileOp::Enabled && found.contains_key(&(unit.clone(), UnitFileOp::Disabled)))
         .map(|(unit, _)| unit.clone())
         .collect();
     for unit in both {
@@ -134,9 +128,7 @@ fn one(entry: &Entry, rest: &[u8]) -> Option<(String, UnitFileOp)> {
             if let Some(unit) = first.strip_suffix(b".d").filter(|unit| is_unit_name(unit)) {
                 return name.ends_with(b".conf").then(|| (shown(unit), UnitFileOp::DropIn));
             }
-            let pulls = [&b".wants"[..], b".requires", b".upholds"]
-                .iter()
-                .any(|suffix| first.ends_with(suffix));
+            let pulls = [&b".wants"[..], b".requires", b".upholds"].iter().any(|suffix| first.ends_with(suffix));
             let op = match (&entry.before, &entry.after) {
                 (None, Some(_)) => UnitFileOp::Enabled,
                 (Some(_), None) => UnitFileOp::Disabled,
@@ -194,29 +186,16 @@ mod tests {
             .link("/etc/systemd/system/was.service", Some("/dev/null"), None)
             .file("/etc/systemd/system/app.service", unit, Some("[Service]\n"))
             .file("/lib/systemd/system/old.timer", unit, None)
-            .file(
-                "/etc/systemd/system/ssh.service.d/limits.conf",
-                None,
-                Some("[Service]\nLimitNOFILE=1\n"),
-            )
+            .file("/etc/systemd/system/ssh.service.d/limits.conf", None, Some("[Service]\nLimitNOFILE=1\n"))
             .file("/etc/systemd/system/ssh.service.d/README", None, Some("x"))
             .link("/etc/systemd/system/a.target.wants/moved.service", Some("x"), None)
             .link("/etc/systemd/system/b.target.requires/moved.service", None, Some("x"))
             .link("/etc/systemd/system/timers.target.wants/off.timer", Some("x"), None)
-            .link(
-                "/etc/systemd/system/dbus-org.x.service",
-                None,
-                Some("/lib/systemd/system/x.service"),
-            )
-            .link(
-                "/etc/systemd/system/network-online.target.wants/inst@a-b.service",
-                None,
-                Some("x"),
-            )
+            .link("/etc/systemd/system/dbus-org.x.service", None, Some("/lib/systemd/system/x.service"))
+            .link("/etc/systemd/system/network-online.target.wants/inst@a-b.service", None, Some("x"))
             .file("/etc/systemd/system/notes.txt", None, Some("x"))
             .file("/etc/systemd/journald.conf", None, Some("x"));
-        let found: Vec<String> =
-            changes(&world.changeset()).iter().map(|c| format!("{} {:?}", c.unit, c.op)).collect();
+        let found: Vec<String> = changes(&world.changeset()).iter().map(|c| format!("{} {:?}", c.unit, c.op)).collect();
         let expected = [
             "app.service Changed",
             "cron.service Masked",

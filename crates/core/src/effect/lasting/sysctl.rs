@@ -7,8 +7,7 @@ use crate::effect::{Side, Sources};
 use crate::policy::glob;
 
 /// By descending rank: a file hides one of the same name further down. `/run/sysctl.d` does not outlive a boot.
-const DIRS: &[&str] =
-    &["/etc/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"];
+const DIRS: &[&str] = &["/etc/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"];
 
 /// What the files after the change set, in the order in which they are read.
 pub(super) struct Settings(Vec<Line>);
@@ -25,9 +24,7 @@ impl Settings {
     pub(super) fn read(sources: &dyn Sources) -> Self {
         let mut files: BTreeMap<Vec<u8>, TreePath> = BTreeMap::new();
         for dir in DIRS.iter().map(|dir| TreePath::from(*dir)) {
-            for name in
-                sources.names(&dir, Side::After).into_iter().filter(|name| name.ends_with(b".conf"))
-            {
+            for name in sources.names(&dir, Side::After).into_iter().filter(|name| name.ends_with(b".conf")) {
                 files.entry(name.clone()).or_insert_with(|| dir.join(&name));
             }
         }
@@ -44,11 +41,9 @@ impl Settings {
     pub(super) fn of(&self, key: &str) -> Option<(String, String)> {
         let key = slashed(key);
         let named = self.0.iter().rev().find(|line| line.pattern == key);
-        let matches =
-            |line: &&Line| glob(&line.pattern).is_ok_and(|g| g.compile_matcher().is_match(&key));
-        let line = named.or_else(|| {
-            self.0.iter().rev().filter(|l| l.pattern.contains(['*', '?', '['])).find(matches)
-        })?;
+        let matches = |line: &&Line| glob(&line.pattern).is_ok_and(|g| g.compile_matcher().is_match(&key));
+        let line =
+            named.or_else(|| self.0.iter().rev().filter(|l| l.pattern.contains(['*', '?', '['])).find(matches))?;
         Some((line.value.clone()?, line.file.clone()))
     }
 }
@@ -66,11 +61,7 @@ fn parse(line: &str, file: &TreePath) -> Option<Line> {
             let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
             Some(Line { pattern: slashed(key.trim()), value: Some(value), file })
         }
-        None => line.strip_prefix('-').map(|key| Line {
-            pattern: slashed(key.trim()),
-            value: None,
-            file,
-        }),
+        None => line.strip_prefix('-').map(|key| Line { pattern: slashed(key.trim()), value: None, file }),
     }
 }
 

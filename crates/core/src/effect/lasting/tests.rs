@@ -14,17 +14,10 @@ fn key(key: &str, from: &str, to: &str) -> SysctlChange {
 #[test]
 fn kernel_parameters() {
     let world = World::default()
-        .file(
-            "/etc/sysctl.d/50-a.conf",
-            None,
-            Some("# x\nnet.ipv4.ip_forward=1\nnet/core/somaxconn = 128\n"),
-        )
+        .file("/etc/sysctl.d/50-a.conf", None, Some("# x\nnet.ipv4.ip_forward=1\nnet/core/somaxconn = 128\n"))
         .unchanged("/etc/sysctl.d/90-late.conf", "net.core.somaxconn=4096\n")
         .unchanged("/usr/lib/sysctl.d/50-a.conf", "net.ipv4.tcp_syncookies = 0\n")
-        .unchanged(
-            "/usr/lib/sysctl.d/50-default.conf",
-            "net.ipv4.conf.*.rp_filter = 2\n-net.ipv4.conf.all.rp_filter\n",
-        )
+        .unchanged("/usr/lib/sysctl.d/50-default.conf", "net.ipv4.conf.*.rp_filter = 2\n-net.ipv4.conf.all.rp_filter\n")
         .unchanged("/etc/sysctl.conf", "-net.ipv4.tcp_rmem = 4096\t131072  6291456\n")
         .unchanged("/etc/sysctl.d/README.sysctl", "net.ipv4.tcp_sack = 0\n");
     let table = [
@@ -38,28 +31,19 @@ fn kernel_parameters() {
         ("net.ipv4.tcp_sack", "0", None),
     ];
     for (name, to, kept) in table {
-        let (diff, found) = judged(
-            &world,
-            RuntimeDiff { sysctl: vec![key(name, "old", to)], ..Default::default() },
-        );
+        let (diff, found) = judged(&world, RuntimeDiff { sysctl: vec![key(name, "old", to)], ..Default::default() });
         assert_eq!(diff.sysctl[0].kept_by.as_deref(), kept, "{name} = {to}");
         assert_eq!(found.len(), usize::from(kept.is_none()), "{name} = {to}: {found:?}");
     }
-    let (_, found) = judged(
-        &world,
-        RuntimeDiff {
-            sysctl: vec![key("net.core.somaxconn", "4096", "128")],
-            ..Default::default()
-        },
-    );
+    let (_, found) =
+        judged(&world, RuntimeDiff { sysctl: vec![key("net.core.somaxconn", "4096", "128")], ..Default::default() });
     assert!(found[0].contains("/etc/sysctl.d/90-late.conf sets it to 4096"), "{found:?}");
 }
 
 #[test]
 fn the_hosts_name() {
     let world = World::default().file("/etc/hostname", Some("a\n"), Some("b\n"));
-    let name =
-        |to| RuntimeDiff { sysctl: vec![key("kernel.hostname", "a", to)], ..Default::default() };
+    let name = |to| RuntimeDiff { sysctl: vec![key("kernel.hostname", "a", to)], ..Default::default() };
     assert_eq!(judged(&world, name("b")).1, Vec::<String>::new());
     assert!(judged(&world, name("c")).1[0].starts_with("hostname c: "));
 }
@@ -74,8 +58,7 @@ fn firewall_rules() {
     let link = "/etc/systemd/system/sysinit.target.wants/nftables.service";
     let file = |world: World| world.file("/etc/nftables.conf", Some("a"), Some("b"));
     let on = |world: World| world.unchanged(link, "[Unit]");
-    let masked =
-        |world: World| world.link("/etc/systemd/system/nftables.service", None, Some("/dev/null"));
+    let masked = |world: World| world.link("/etc/systemd/system/nftables.service", None, Some("/dev/null"));
     let diff = || RuntimeDiff { firewall: vec![rule("nftables")], ..Default::default() };
     let table: [(World, Option<&str>); 4] = [
         (on(World::default()), Some("no rule file did")),
@@ -92,10 +75,7 @@ fn firewall_rules() {
         assert_eq!(found.is_empty(), complaint.is_none());
         assert_eq!(diff.firewall[0].kept_by.is_some(), complaint.is_none());
     }
-    let (_, found) = judged(
-        &World::default(),
-        RuntimeDiff { firewall: vec![rule("iptables")], ..Default::default() },
-    );
+    let (_, found) = judged(&World::default(), RuntimeDiff { firewall: vec![rule("iptables")], ..Default::default() });
     assert!(found[0].contains("/etc/iptables/rules.v4"), "{found:?}");
 }
 
@@ -113,20 +93,10 @@ fn mounts() {
         ("/srv/my data", Direction::Removed, None, true),
     ];
     for (target, op, kept, told) in table {
-        let change = MountChange {
-            target: target.into(),
-            source: "/dev/x".into(),
-            fstype: "ext4".into(),
-            op,
-            kept_by: None,
-        };
-        let (diff, found) =
-            judged(&world, RuntimeDiff { mounts: vec![change], ..Default::default() });
-        assert_eq!(
-            (diff.mounts[0].kept_by.as_deref(), !found.is_empty()),
-            (kept, told),
-            "{target} {op:?}"
-        );
+        let change =
+            MountChange { target: target.into(), source: "/dev/x".into(), fstype: "ext4".into(), op, kept_by: None };
+        let (diff, found) = judged(&world, RuntimeDiff { mounts: vec![change], ..Default::default() });
+        assert_eq!((diff.mounts[0].kept_by.as_deref(), !found.is_empty()), (kept, told), "{target} {op:?}");
     }
 }
 
@@ -156,14 +126,10 @@ fn units() {
             passing,
             ..Default::default()
         };
-        let (_, found) =
-            judged(&World::default(), RuntimeDiff { units: vec![change], ..Default::default() });
+        let (_, found) = judged(&World::default(), RuntimeDiff { units: vec![change], ..Default::default() });
         match complaint {
             None => assert_eq!(found, Vec::<String>::new(), "{from} {to} {file_state}"),
-            Some(text) => assert!(
-                found.len() == 1 && found[0].contains(text),
-                "{from} {to} {file_state}: {found:?}"
-            ),
+            Some(text) => assert!(found.len() == 1 && found[0].contains(text), "{from} {to} {file_state}: {found:?}"),
         }
     }
 }
@@ -189,8 +155,5 @@ fn processes_and_their_ports() {
     };
     let (_, found) = judged(&World::default(), diff);
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(
-        found[0].starts_with("process python3: ") && found[1].starts_with("port tcp [::]:8080: "),
-        "{found:?}"
-    );
+    assert!(found[0].starts_with("process python3: ") && found[1].starts_with("port tcp [::]:8080: "), "{found:?}");
 }

@@ -72,7 +72,8 @@ pub fn units_mapping(target: &Target, paths: &[TreePath]) -> Result<Vec<StaleUni
     collect(*target, |_, mapping| wanted.contains(&mapping.path))
 }
 
-/// Units with processes that still map what was at one of `changed` before, or any file that is gone or was exchanged away.
+/// Units with processes that still map what was at one of `changed` before, or a file that an exchange took away. Files that
+/// went for another reason, an upgrade of last week, do not count: a change restarts what it touched and no more.
 ///
 /// # Errors
 /// There is nothing to look at.
@@ -80,7 +81,7 @@ pub fn units_with_stale_maps(target: &Target, changed: &[TreePath]) -> Result<Ve
     let wanted: HashSet<&TreePath> = changed.iter().collect();
     collect(*target, |pid, mapping| {
         let staged = STAGING.iter().any(|place| contains(mapping.path.as_bytes(), place));
-        staged || mapping.deleted || (wanted.contains(&mapping.path) && is_another(pid, mapping))
+        staged || (wanted.contains(&mapping.path) && (mapping.deleted || is_another(pid, mapping)))
     })
 }
 
@@ -200,9 +201,21 @@ mod tests {
         fs::copy("/bin/true", dir.path().join("new")).unwrap();
         fs::rename(dir.path().join("new"), &program).unwrap();
         let stale = units_with_stale_maps(&Target::Host, std::slice::from_ref(&path)).unwrap();
-        let found = [holds(before), holds(fresh), holds(stale)];
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(found, [true, false, true]);
+        let unrelated = units_with_stale_maps(&Target::Host, &["/usr/bin/other".into()]).unwrap();
+        // As apply leaves it: the old file lies in a slot.
+        let slots = dir.path().join(".greenroom/c1");
+        fs::create_dir_all(&slots).unwrap();
+        let other = dir.path().join("other");
+        fs::copy("/bin/sleep", &other).unwrap();
+        let mut second = std::process::Command::new(&other).arg("60").spawn().unwrap();
+        fs::rename(&other, slots.join("0")).unwrap();
+        let exchanged = units_with_stale_maps(&Target::Host, &[TreePath::new(other.as_os_str().as_bytes())]).unwrap();
+        let exchanged = exchanged.iter().any(|u| u.pids.contains(&second.id()));
+        let found = [holds(before), holds(fresh), holds(stale), holds(unrelated), exchanged];
+        for child in [&mut child, &mut second] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert_eq!(found, [true, false, true, false, true]);
     }
 }

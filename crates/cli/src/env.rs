@@ -6,20 +6,21 @@ use std::ffi::OsString;
 use greenroom_store::ledger::Actor;
 
 /// A variable and what it does, for the documentation.
-pub(crate) struct Variable {
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What it does.
-    pub(crate) help: &'static str,
+    pub help: &'static str,
 }
 
-/// All of them.
-pub(crate) const VARIABLES: &[Variable] = &[
+/// All of them; `cargo xtask gen` puts them into docs/reference.md.
+pub const VARIABLES: &[Variable] = &[
     Variable { name: "GREENROOM_STATE", help: "where rehearsals, contents and the ledger are kept, unless --state says so" },
-    Variable { name: "NO_COLOR", help: "when set to anything, no colours" },
+    Variable { name: "NO_COLOR", help: "when set and not empty: no colours" },
     Variable { name: "SSH_CONNECTION", help: "where the person's session comes from: goes into the ledger" },
     Variable { name: "SUDO_USER", help: "who the person is, where the kernel does not say: goes into the ledger" },
-    Variable { name: "TERM", help: "handed on to --shell" },
+    Variable { name: "TERM", help: "handed on to the change, so that `--shell` knows its terminal" },
 ];
 
 /// Whether colours are unwanted.

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::args::Cli;
+pub use crate::env::{VARIABLES, Variable};
 
 /// The whole command line, for completions and manual pages.
 #[must_use]

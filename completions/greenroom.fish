@@ -1,0 +1,120 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_greenroom_global_optspecs
+    string join \n root= state= json q/quiet h/help V/version
+end
+
+function __fish_greenroom_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_greenroom_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_greenroom_using_subcommand
+    set -l cmd (__fish_greenroom_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c greenroom -n "__fish_greenroom_needs_command" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_needs_command" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_needs_command" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_needs_command" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_needs_command" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_needs_command" -s V -l version -d 'Print version'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "rehearse" -d 'Run a change for real on a copy of this host and see what it does'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "show" -d 'Show what a rehearsal or a change does, path by path'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "apply" -d 'Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "undo" -d 'Take a change back'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "log" -d 'The ledger: everything that happened, oldest first'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "recover" -d 'Finish what a crash interrupted'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "completions" -d 'Print the completions for a shell'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l boot -d 'Whether the copy is booted, so that its own services run in it' -r -f -a "auto\t'When the tree has systemd'
+yes\t'Always'
+no\t'Never'"
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l net -d 'What the copy can reach: the host\'s package sources, nothing, or all that the host can (not isolated)' -r -f -a "packages\t'The package sources that the host is configured to use'
+none\t'Nothing'
+host\t'Everything the host can: the copy is not isolated'"
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l allow -d 'Let the copy reach this destination too; without a port 80 and 443' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l test -d 'A shell command that must succeed once the change is in place' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l timeout -d 'Kill the change after this time (30s, 5m, 1h30m)' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l name -d 'What to call it' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l why -d 'Why it is done: goes to the ledger' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l share -d 'Share of this machine\'s cores and memory that a copy may take (where systemd runs the machine)' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l shell -d 'A shell on the copy instead of a command'
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l keep -d 'Leave the copy\'s files where they are'
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l diff -d 'Unified diffs of text files: of all, or of the paths that match PATH (globs work)' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand show" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand show" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l why -d 'Why: goes to the ledger' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l force-verdict -d 'Apply although the verdict is not `ready`; the reason goes to the ledger' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l health -d 'A shell command that must succeed afterwards, or all is taken back' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -l why -d 'Why: goes to the ledger' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand log" -s n -l limit -d 'Only the last N entries' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l verify -d 'Check the hash chain'
+complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand log" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand log" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l keep -d 'Rehearsals that were never applied are kept when they are among the last N' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l dry-run -d 'Only say what would go'
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "rehearse" -d 'Run a change for real on a copy of this host and see what it does'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "show" -d 'Show what a rehearsal or a change does, path by path'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "apply" -d 'Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "undo" -d 'Take a change back'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "log" -d 'The ledger: everything that happened, oldest first'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "recover" -d 'Finish what a crash interrupted'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

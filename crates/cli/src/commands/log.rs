@@ -77,11 +77,12 @@ fn line(entry: &Entry, ui: &Ui) -> String {
     let why = entry.why.as_ref().map_or_else(String::new, |why| format!("  ({})", greenroom_core::path::Shown(why.as_bytes())));
     let name = greenroom_core::path::Shown(text("name").as_bytes()).to_string();
     format!(
-        "{}  {:<4} {:<20} {:<10} {:<8} {count} paths  {name}{why}\n",
+        "{}  {:<4} {:<14} {:<18} {:<8} {count} {}  {name}{why}\n",
         ui.tone(Tone::Dim, &entry.at),
         ui.tone(Tone::Strong, &subject),
         format!("{}{link}", entry.kind),
         outcome,
         who,
+        if count == 1 { "path" } else { "paths" },
     )
 }

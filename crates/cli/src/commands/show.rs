@@ -1,12 +1,15 @@
 //! `greenroom show`
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use greenroom_core::changeset::Op;
+use greenroom_core::effect::{Ownership, Side, Sources};
 use greenroom_core::textdiff::{self, Limits};
 use greenroom_core::{Changeset, ContentHash, Entry, TreePath, policy};
 use greenroom_engine::State;
 use greenroom_engine::apply::Records;
+use greenroom_host::scan::Tree;
 use greenroom_store::blobs::BlobStore as _;
 
 use crate::args::{Global, Show};
@@ -43,7 +46,9 @@ pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> 
     if let Some(rehearsal) = &rehearsal {
         out.push_str(&super::rehearse::summary(rehearsal, ui));
     }
-    out.push_str(&listing(&changeset, ui));
+    let files = Recorded { state: &state, changeset: &changeset, root: &global.root };
+    let packages = rehearsal.as_ref().map(|r| r.effects.packages.as_slice()).unwrap_or_default();
+    out.push_str(&listing(&changeset, &Ownership::of(&changeset, &files, packages), ui));
     if let Some(pattern) = &args.diff {
         for (path, diff) in diffs(&state, &changeset, pattern)? {
             out.push_str(&format!("\n{}\n{diff}", ui.tone(Tone::Strong, &format!("--- {path}"))));
@@ -53,10 +58,37 @@ pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> 
     Ok(status::DONE)
 }
 
+/// The files before and after a recorded change: out of the store where it touched them, else as they are on the host.
+struct Recorded<'a> {
+    state: &'a State,
+    changeset: &'a Changeset,
+    root: &'a Path,
+}
+
+impl Sources for Recorded<'_> {
+    fn content(&self, path: &TreePath, side: Side) -> Option<Vec<u8>> {
+        let Some(entry) = self.changeset.get(path) else {
+            let mut tree = Tree::open(self.root).ok()?;
+            return tree.content(path, LARGEST_LIST).ok()?;
+        };
+        let node = match side {
+            Side::Before => &entry.before,
+            Side::After => &entry.after,
+        };
+        content(self.state, Some(node.as_ref()?.content()?))
+    }
+
+    fn names(&self, _dir: &TreePath, _side: Side) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+}
+
+/// A package's list of files is never larger, in bytes.
+const LARGEST_LIST: u64 = 64 << 20;
+
 /// All entries, grouped as a person thinks.
-fn listing(changeset: &Changeset, ui: &Ui) -> String {
+fn listing(changeset: &Changeset, ownership: &Ownership, ui: &Ui) -> String {
     let mut groups: BTreeMap<_, Vec<&Entry>> = BTreeMap::new();
-    let ownership = greenroom_core::effect::Ownership::default();
     for entry in changeset.entries() {
         groups.entry(ownership.group(entry)).or_default().push(entry);
     }

@@ -79,6 +79,7 @@ impl<'a> Stagehand<'a> {
     fn runner<'r>(&'r self, root: &'r Path) -> Runner<'r> {
         Runner {
             root,
+            group: self.copy.group(),
             hostname: self.runner.hostname.clone(),
             network: self.runner.network,
             hidden: self.runner.hidden.clone(),

@@ -7,6 +7,8 @@ use greenroom_core::{Changeset, Entry, Node, TreePath};
 use rayon::prelude::*;
 
 use super::error::Error;
+use super::facts::Stamp;
+use super::plan::Side;
 use crate::scan::{Seen, Tree};
 use crate::sys::fs::{Status, types};
 
@@ -69,26 +71,44 @@ impl Conflict {
 /// # Errors
 /// [`Error::Scan`] when something cannot be read at all.
 pub fn check(tree: &Tree, changeset: &Changeset, volatile: Option<Volatile<'_>>) -> Result<Vec<Conflict>, Error> {
-    let names = known_names(changeset);
-    let chunks: Vec<Vec<Conflict>> = changeset
+    Ok(look(tree, changeset, Side::Before, volatile)?.conflicts)
+}
+
+/// A comparison, and the inodes that it looked at, by entry.
+pub(super) struct Looked {
+    pub(super) conflicts: Vec<Conflict>,
+    pub(super) stamps: Vec<Option<Stamp>>,
+}
+
+/// As [`check`], for the side `wanted` of the changeset.
+pub(super) fn look(
+    tree: &Tree,
+    changeset: &Changeset,
+    wanted: Side,
+    volatile: Option<Volatile<'_>>,
+) -> Result<Looked, Error> {
+    let names = known_names(changeset, wanted);
+    let chunks: Vec<(Vec<Conflict>, Vec<Option<Stamp>>)> = changeset
         .entries()
         .par_chunks(128)
         .map(|chunk| {
-            let mut checker = Checker { tree: tree.again()?, changeset, names: &names, volatile, out: Vec::new() };
-            chunk.iter().try_for_each(|entry| checker.entry(entry))?;
-            Ok(checker.out)
+            let mut checker =
+                Checker { tree: tree.again()?, changeset, wanted, names: &names, volatile, out: Vec::new() };
+            let stamps = chunk.iter().map(|entry| checker.entry(entry)).collect::<Result<_, _>>()?;
+            Ok((checker.out, stamps))
         })
         .collect::<Result<_, Error>>()?;
-    let mut conflicts = chunks.concat();
+    let (conflicts, stamps): (Vec<_>, Vec<_>) = chunks.into_iter().unzip();
+    let mut conflicts = conflicts.concat();
     conflicts.sort_by(|a, b| a.path.cmp(&b.path));
     conflicts.dedup();
-    Ok(conflicts)
+    Ok(Looked { conflicts, stamps: stamps.concat() })
 }
 
-/// How many names each group before the change has, and whether these are all.
-fn known_names(changeset: &Changeset) -> HashMap<&TreePath, (u32, bool)> {
+/// How many names each group has, and whether these are all.
+fn known_names(changeset: &Changeset, wanted: Side) -> HashMap<&TreePath, (u32, bool)> {
     let mut names = HashMap::new();
-    for link in changeset.entries().iter().filter_map(|e| e.before.as_ref()?.link.as_ref()) {
+    for link in changeset.entries().iter().filter_map(|e| wanted.of(e)?.link.as_ref()) {
         let complete = changeset.get(link).is_some();
         names.entry(link).or_insert((u32::from(!complete), complete)).0 += 1;
     }
@@ -98,15 +118,19 @@ fn known_names(changeset: &Changeset) -> HashMap<&TreePath, (u32, bool)> {
 struct Checker<'a> {
     tree: Tree,
     changeset: &'a Changeset,
+    /// The side that the tree is compared with.
+    wanted: Side,
     names: &'a HashMap<&'a TreePath, (u32, bool)>,
     volatile: Option<Volatile<'a>>,
     out: Vec<Conflict>,
 }
 
 impl Checker<'_> {
-    fn entry(&mut self, entry: &Entry) -> Result<(), Error> {
-        let before = entry.before.as_deref();
-        match (self.tree.node(&entry.path)?, before) {
+    fn entry(&mut self, entry: &Entry) -> Result<Option<Stamp>, Error> {
+        let before = self.wanted.of(entry);
+        let seen = self.tree.node(&entry.path)?;
+        let stamp = if let Seen::Node(_, status) = &seen { Some(Stamp::from(status)) } else { None };
+        match (seen, before) {
             (Seen::Absent, None) => self.parent(entry)?,
             (Seen::Absent, Some(_)) => {
                 let reason = self.broken_parent(&entry.path)?.map_or(Reason::Differs, Reason::Parent);
@@ -115,18 +139,18 @@ impl Checker<'_> {
             (Seen::Node(found, status), Some(before)) if found.same_but_for_link(before) => {
                 if !before.is_dir() {
                     self.links(entry, before, found, &status)?;
-                } else if !entry.after.as_ref().is_some_and(|n| n.is_dir()) {
+                } else if !self.wanted.other().of(entry).is_some_and(Node::is_dir) {
                     self.children(&entry.path)?;
                 }
             }
             (seen, _) => self.push(entry, seen.into_node(), Reason::Differs),
         }
-        Ok(())
+        Ok(stamp)
     }
 
     fn push(&mut self, entry: &Entry, found: Option<Box<Node>>, reason: Reason) {
         // Found nodes carry no link; it would show as a difference that nobody looked for.
-        let mut expected = entry.before.as_deref().cloned();
+        let mut expected = self.wanted.of(entry).cloned();
         if let (Some(expected), false) = (&mut expected, matches!(reason, Reason::Links { .. })) {
             expected.link = None;
         }
@@ -140,7 +164,7 @@ impl Checker<'_> {
             return Ok(());
         }
         let brought =
-            |dir: &TreePath| self.changeset.get(dir).and_then(|e| e.after.as_ref()).is_some_and(|n| n.is_dir());
+            |dir: &TreePath| self.changeset.get(dir).and_then(|e| self.wanted.other().of(e)).is_some_and(Node::is_dir);
         if !brought(&parent) {
             let broken = self.broken_parent(&entry.path)?.unwrap_or(parent);
             self.push(entry, None, Reason::Parent(broken));

@@ -3,6 +3,7 @@
 //! A step is tried blindly on the first run. After an interruption (`careful`) each is looked at first, so the same list may be
 //! run again any number of times, in either direction, from any point at which it stopped.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use greenroom_core::{Changeset, TreePath};
@@ -17,9 +18,9 @@ use super::{finish, forget, metadata, slots};
 use crate::scan::Tree;
 
 /// Everything that running a record needs.
-pub(super) struct Work {
+pub(super) struct Work<'a> {
     pub(super) tree: Tree,
-    pub(super) changeset: Changeset,
+    pub(super) changeset: Cow<'a, Changeset>,
     pub(super) plan: Vec<Step>,
     pub(super) order: Vec<usize>,
     pub(super) slots: SlotDirs,
@@ -41,7 +42,7 @@ pub struct Applied {
 }
 
 /// Brings a committed record to its end and says so durably. On failure everything is taken back.
-pub(super) fn complete(work: &mut Work, careful: bool, faults: &dyn Faults) -> Result<Applied, Error> {
+pub(super) fn complete(work: &mut Work<'_>, careful: bool, faults: &dyn Faults) -> Result<Applied, Error> {
     match put_in_place(work, careful, faults) {
         Ok(applied) => Ok(applied),
         Err(cause) => match take_back(work, faults) {
@@ -55,7 +56,7 @@ pub(super) fn complete(work: &mut Work, careful: bool, faults: &dyn Faults) -> R
     }
 }
 
-fn put_in_place(work: &mut Work, careful: bool, faults: &dyn Faults) -> Result<Applied, Error> {
+fn put_in_place(work: &mut Work<'_>, careful: bool, faults: &dyn Faults) -> Result<Applied, Error> {
     let toward = work.record.direction.side();
     run(work, toward, careful, faults)?;
     finish::set_times(work, false, faults)?;
@@ -63,17 +64,19 @@ fn put_in_place(work: &mut Work, careful: bool, faults: &dyn Faults) -> Result<A
     finish::drop_links(work, toward, faults)?;
     finish::lock(work, toward, faults)?;
     finish::write_images(work, toward, careful)?;
-    work.slots.sync()?;
-    let fail = || format!("finish {}", work.record.id);
-    faults.hit("finish.synced").context(fail)?;
+    let fail = |id: &str| format!("finish {id}");
     work.record.phase = Phase::Done;
-    work.record.write(work.dir.as_fd()).context(fail)?;
+    work.record.prepare(work.dir.as_fd()).context(|| fail(&work.record.id))?;
+    work.slots.sync()?;
+    let fail = || fail(&work.record.id);
+    faults.hit("finish.synced").context(fail)?;
+    Record::decide(work.dir.as_fd()).context(fail)?;
     faults.hit("commit.done").context(fail)?;
     Ok(Applied { change: work.record.id.clone(), entries: work.plan.len(), moved_aside })
 }
 
 /// Takes a record back, whatever of it was done, and says so durably.
-pub(super) fn take_back(work: &mut Work, faults: &dyn Faults) -> Result<(), Error> {
+pub(super) fn take_back(work: &mut Work<'_>, faults: &dyn Faults) -> Result<(), Error> {
     let fail = |id: &str| format!("take {id} back");
     work.record.phase = Phase::Backing;
     work.record.write(work.dir.as_fd()).context(|| fail(&work.record.id))?;
@@ -82,17 +85,18 @@ pub(super) fn take_back(work: &mut Work, faults: &dyn Faults) -> Result<(), Erro
     finish::set_times(work, true, faults)?;
     finish::drop_links(work, toward, faults)?;
     finish::lock(work, toward, faults)?;
+    work.record.phase = Phase::RolledBack;
+    work.record.prepare(work.dir.as_fd()).context(|| fail(&work.record.id))?;
     work.slots.sync()?;
     faults.hit("finish.synced").context(|| fail(&work.record.id))?;
-    work.record.phase = Phase::RolledBack;
-    work.record.write(work.dir.as_fd()).context(|| fail(&work.record.id))?;
+    Record::decide(work.dir.as_fd()).context(|| fail(&work.record.id))?;
     if work.record.kind == RecordKind::Apply {
         forget::remove_slots(work.tree.fd(), work.dir.as_fd(), &work.record)?;
     }
     Ok(())
 }
 
-fn run(work: &mut Work, toward: Side, careful: bool, faults: &dyn Faults) -> Result<(), Error> {
+fn run(work: &mut Work<'_>, toward: Side, careful: bool, faults: &dyn Faults) -> Result<(), Error> {
     finish::unlock(work, faults)?;
     work.tree.forget();
     let order = std::mem::take(&mut work.order);
@@ -105,7 +109,7 @@ fn run(work: &mut Work, toward: Side, careful: bool, faults: &dyn Faults) -> Res
     result
 }
 
-fn step(work: &mut Work, index: usize, toward: Side, careful: bool, faults: &dyn Faults) -> Result<(), Error> {
+fn step(work: &mut Work<'_>, index: usize, toward: Side, careful: bool, faults: &dyn Faults) -> Result<(), Error> {
     // Taken out for the time of the step, so that the rest can be borrowed.
     match std::mem::replace(&mut work.plan[index], Step::Keep) {
         Step::Keep => Ok(()),
@@ -122,7 +126,7 @@ fn step(work: &mut Work, index: usize, toward: Side, careful: bool, faults: &dyn
     }
 }
 
-fn set_metadata(work: &mut Work, index: usize, toward: Side, faults: &dyn Faults) -> Result<(), Error> {
+fn set_metadata(work: &mut Work<'_>, index: usize, toward: Side, faults: &dyn Faults) -> Result<(), Error> {
     let entry = &work.changeset.entries()[index];
     let fail = || format!("set the metadata of {}", entry.path);
     let missing = || Error::Io { what: fail(), source: rustix::io::Errno::NOENT.into() };

@@ -35,9 +35,10 @@ impl From<&Status> for Stamp {
 }
 
 impl Stamp {
-    /// Whether the content is the same as far as size and mtime can tell. (A rename changes the ctime.)
+    /// Whether the content is the same as far as size and mtime can tell. (A rename changes the ctime, and in a layered
+    /// file system perhaps the inode.)
     pub(super) fn same_content(&self, other: &Self) -> bool {
-        self.ino == other.ino && self.size == other.size && self.mtime == other.mtime
+        self.size == other.size && self.mtime == other.mtime
     }
 }
 

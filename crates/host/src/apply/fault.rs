@@ -23,8 +23,8 @@ impl Faults for NoFaults {}
 pub const POINTS: &[&str] = &[
     "stage.begun",
     "stage.object",
-    "stage.synced",
     "commit.before",
+    "commit.synced",
     "commit.decided",
     "unlock",
     "step.linked",

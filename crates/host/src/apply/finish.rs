@@ -3,9 +3,10 @@
 //!
 //! All of it is decided by what the record says and not by what is found, so doing it twice is the same as doing it once.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 
 use greenroom_core::{Mtime, TreePath};
+use rayon::prelude::*;
 
 use super::error::{Context as _, Error, Refusal};
 use super::exec::Work;
@@ -19,7 +20,7 @@ use crate::scan::{Tree, is_absence};
 use crate::sys::fs::{self, types};
 
 /// Clears the flags that forbid changes wherever they may be in the way.
-pub(super) fn unlock(work: &mut Work, faults: &dyn Faults) -> Result<(), Error> {
+pub(super) fn unlock(work: &mut Work<'_>, faults: &dyn Faults) -> Result<(), Error> {
     let Work { tree, changeset, facts, .. } = work;
     for (path, _) in &facts.locked {
         set_flags(tree, path, 0, faults, "unlock")?;
@@ -34,7 +35,7 @@ pub(super) fn unlock(work: &mut Work, faults: &dyn Faults) -> Result<(), Error> 
 }
 
 /// Sets the flags that forbid changes as they are on the `toward` side.
-pub(super) fn lock(work: &mut Work, toward: Side, faults: &dyn Faults) -> Result<(), Error> {
+pub(super) fn lock(work: &mut Work<'_>, toward: Side, faults: &dyn Faults) -> Result<(), Error> {
     let Work { tree, changeset, facts, .. } = work;
     for entry in changeset.entries() {
         if let Some(node) = toward.of(entry)
@@ -61,7 +62,7 @@ fn set_flags(tree: &mut Tree, path: &TreePath, wanted: u8, faults: &dyn Faults, 
 }
 
 /// Gives touched directories their times: those the record wants, or on the way `back` those that were found.
-pub(super) fn set_times(work: &mut Work, back: bool, faults: &dyn Faults) -> Result<(), Error> {
+pub(super) fn set_times(work: &mut Work<'_>, back: bool, faults: &dyn Faults) -> Result<(), Error> {
     let Work { tree, facts, .. } = work;
     for time in &facts.times {
         let Some(mtime) = (if back { time.found } else { time.wanted }) else { continue };
@@ -89,7 +90,7 @@ pub(super) fn times_now<'p>(
 }
 
 /// What is still inside directories that are in their slots now.
-pub(super) fn moved_aside(work: &Work, toward: Side) -> Result<Vec<TreePath>, Error> {
+pub(super) fn moved_aside(work: &Work<'_>, toward: Side) -> Result<Vec<TreePath>, Error> {
     let mut out = Vec::new();
     for (index, entry) in work.changeset.entries().iter().enumerate() {
         let is_dir = |side: Side| side.of(entry).is_some_and(greenroom_core::Node::is_dir);
@@ -107,7 +108,7 @@ pub(super) fn moved_aside(work: &Work, toward: Side) -> Result<Vec<TreePath>, Er
 }
 
 /// Removes the names of kept inodes from the slots.
-pub(super) fn drop_links(work: &Work, toward: Side, faults: &dyn Faults) -> Result<(), Error> {
+pub(super) fn drop_links(work: &Work<'_>, toward: Side, faults: &dyn Faults) -> Result<(), Error> {
     for (index, step) in work.plan.iter().enumerate() {
         let Step::Swap(swap) = step else { continue };
         if swap.anchor(toward.other()).is_none() {
@@ -126,30 +127,26 @@ pub(super) fn drop_links(work: &Work, toward: Side, faults: &dyn Faults) -> Resu
 
 /// Writes down the objects that are in the slots now. Unless this is a recovery, one that is not as it was when the change
 /// began was written to in the moment of the exchange: an edit that the change would hide.
-pub(super) fn write_images(work: &mut Work, toward: Side, careful: bool) -> Result<(), Error> {
-    let mut images = Images::default();
-    for (index, step) in work.plan.iter().enumerate() {
-        let entry = &work.changeset.entries()[index];
-        let known = &work.facts.entries[index];
-        let stamp = match (step, toward.other().of(entry)) {
+pub(super) fn write_images(work: &mut Work<'_>, toward: Side, careful: bool) -> Result<(), Error> {
+    let Work { changeset, plan, facts, slots, .. } = work;
+    let look = |index: usize| {
+        let (entry, known) = (&changeset.entries()[index], &facts.entries[index]);
+        match (&plan[index], toward.other().of(entry)) {
             (Step::Swap(swap), Some(node)) if swap.anchor(toward.other()).is_none() => {
-                let found = image(work.slots.get(known.slots), index)?;
+                let found = slots::status(slots.get(known.slots), index)?.as_ref().map(Stamp::from);
                 let was = if toward == Side::After { known.before } else { known.after };
                 let raced = found.zip(was).is_some_and(|(now, was)| !now.same_content(&was));
                 if raced && !careful && node.content().is_some() {
                     return Err(Refusal::Raced { path: entry.path.clone() }.into());
                 }
-                found
+                Ok(found)
             }
-            _ => None,
-        };
-        images.slots.push(stamp);
-    }
+            _ => Ok(None),
+        }
+    };
+    let stamps = (0..plan.len()).into_par_iter().with_min_len(256).map(look).collect::<Result<_, Error>>()?;
+    let mut images = Images { slots: stamps, times: Vec::new() };
     images.times = times_now(&mut work.tree, work.facts.times.iter().map(|t| &t.path))?;
-    record::write_file(work.dir.as_fd(), b"images", &images.encode(), false)
+    record::write_file(work.dir.as_fd(), b"images", &images.encode())
         .context(|| format!("write the record of {}", work.record.id))
-}
-
-fn image(dir: BorrowedFd<'_>, index: usize) -> Result<Option<Stamp>, Error> {
-    Ok(slots::status(dir, index)?.map(|s| Stamp::from(&s)))
 }

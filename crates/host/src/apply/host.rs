@@ -186,7 +186,9 @@ impl Guard<'_> {
         }
         record.phase = Phase::Closed;
         let dir = self.host.record_dir(id)?;
-        record.write(dir.as_fd()).context(|| format!("close {id}"))
+        // The content before the name; that the name is there is not waited for: closing can be repeated.
+        let synced = record.prepare(dir.as_fd()).and_then(|()| fs::sync_name(dir.as_fd(), b"journal.new"));
+        synced.and_then(|()| Record::turn(dir.as_fd())).context(|| format!("close {id}"))
     }
 
     /// Records that what was found on the host is what is wanted; the tree is not touched.
@@ -195,10 +197,11 @@ impl Guard<'_> {
     /// [`Refusal::Record`] when the name is taken, [`Error::Io`].
     pub fn adopt(&self, id: &str, changeset: &Changeset, meta: serde_json::Value) -> Result<(), Error> {
         let record = self.new_record(id, RecordKind::Adopt, changeset)?;
+        let fail = || format!("write the record of {id}");
         let dir = self.create_record(&record, Some(changeset))?;
-        fs::sync_file_system(dir.as_fd()).context(|| format!("write the record of {id}"))?;
         let record = Record { phase: Phase::Closed, meta, ..record };
-        record.write(dir.as_fd()).context(|| format!("write the record of {id}"))
+        record.prepare(dir.as_fd()).and_then(|()| fs::sync_file_system(dir.as_fd())).context(fail)?;
+        Record::decide(dir.as_fd()).context(fail)
     }
 
     /// A record for a new change, not written yet.
@@ -232,10 +235,16 @@ impl Guard<'_> {
         if let Some(changeset) = changeset {
             let mut bytes = Vec::new();
             changeset::codec::encode(changeset, &mut |piece| bytes.extend_from_slice(piece));
-            record::write_file(dir.as_fd(), b"changeset", &bytes, false).context(fail)?;
+            record::write_file(dir.as_fd(), b"changeset", &bytes).context(fail)?;
         }
-        record.write(dir.as_fd()).context(fail)?;
-        fs::sync(self.host.changes_dir()).context(fail)?;
+        if record.tops.is_empty() {
+            // Lost in a power cut, it is as if nothing had been begun: nothing has.
+            record.prepare(dir.as_fd()).and_then(|()| Record::turn(dir.as_fd())).context(fail)?;
+        } else {
+            // What is made on other file systems must be found again.
+            record.write(dir.as_fd()).context(fail)?;
+            fs::sync(self.host.changes_dir()).context(fail)?;
+        }
         Ok(dir)
     }
 

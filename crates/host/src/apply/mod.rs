@@ -7,9 +7,9 @@
 //!
 //! 1. [`HostState::lock`]: one change at a time, per root.
 //! 2. [`check`]: every *before* is compared by content; all conflicts are listed, none is guessed away.
-//! 3. [`Guard::stage`]: everything new is made beside the tree, on the file system where it will live, and synced. Whatever
+//! 3. [`Guard::stage`]: everything new is made beside the tree, on the file system where it will live. Whatever
 //!    ends here (an error, a full disk, a crash) leaves the tree untouched.
-//! 4. [`Staged::commit`]: the journal says `committed`, durably: from here on the outcome is decided. Then each path is put
+//! 4. [`Staged::commit`]: the staging is synced, then the journal says `committed`, durably: from here on the outcome is decided. Then each path is put
 //!    in place with one rename (`slot`, `exec`), directory times and inode attributes follow, all is synced, the journal
 //!    says `done`. An I/O error half-way takes everything back.
 //! 5. [`Guard::close`] when the caller is content; [`Guard::undo`] when not, or a year later.

@@ -1,10 +1,10 @@
 //! The record of one change to this host, and the small file that decides its outcome.
 //!
 //! The file is replaced as a whole: written beside, synced, renamed, the directory synced. So it says either the old or the
-//! new thing, on the disk too.
+//! new thing, on the disk too. Where a whole file system is synced at that point anyway, that sync serves for the file.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use greenroom_core::{ContentHash, TreePath};
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,7 @@ pub struct Record {
 }
 
 const JOURNAL: &[u8] = b"journal";
+const NEXT: &[u8] = b"journal.new";
 
 impl Record {
     /// What stands in for a record of which a crash left only the directory.
@@ -128,14 +129,33 @@ impl Record {
 
     /// Replaces the journal in `dir`, durably.
     pub(super) fn write(&self, dir: BorrowedFd<'_>) -> io::Result<()> {
-        write_file(dir, b"journal.new", &serde_json::to_vec(self)?, true)?;
-        fs::rename(dir, b"journal.new", JOURNAL)?;
+        self.prepare(dir)?;
+        fs::sync_name(dir, NEXT)?;
+        Self::turn(dir)?;
         fs::sync(dir)
+    }
+
+    /// Writes what the journal will say next. The caller syncs the file system, and then says [`Record::decide`].
+    pub(super) fn prepare(&self, dir: BorrowedFd<'_>) -> io::Result<()> {
+        write_file(dir, NEXT, &serde_json::to_vec(self)?)
+    }
+
+    /// Makes the journal say what was prepared and synced, durably.
+    pub(super) fn decide(dir: BorrowedFd<'_>) -> io::Result<()> {
+        Self::turn(dir)?;
+        fs::sync(dir)
+    }
+
+    /// Makes the journal say what was prepared. After a power cut it says this or what it said before.
+    pub(super) fn turn(dir: BorrowedFd<'_>) -> io::Result<()> {
+        fs::rename(dir, NEXT, JOURNAL)
     }
 
     /// Reads the journal in `dir`; `None` when none was written yet.
     pub(super) fn read(dir: BorrowedFd<'_>) -> io::Result<Option<Self>> {
         match read_file(dir, JOURNAL) {
+            // Of a first journal that was not synced, a power cut can leave the name without the content.
+            Ok(bytes) if bytes.iter().all(|b| *b == 0) => Ok(None),
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -144,14 +164,13 @@ impl Record {
 }
 
 /// Writes a new file in a directory of ours; what an interrupted attempt left there goes.
-pub(super) fn write_file(dir: BorrowedFd<'_>, name: &[u8], bytes: &[u8], sync: bool) -> io::Result<()> {
+pub(super) fn write_file(dir: BorrowedFd<'_>, name: &[u8], bytes: &[u8]) -> io::Result<()> {
     match fs::remove(dir, name, false) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = fs::create_file(dir, name)?;
-    file.write_all(bytes)?;
-    if sync { fs::sync(file.as_fd()) } else { Ok(()) }
+    file.write_all(bytes)
 }
 
 pub(super) fn read_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {

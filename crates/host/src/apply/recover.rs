@@ -1,5 +1,6 @@
 //! Finishes or takes back what a crash interrupted.
 
+use std::borrow::Cow;
 use std::os::fd::AsFd as _;
 
 use super::error::{Context as _, Error};
@@ -56,7 +57,7 @@ impl Guard<'_> {
         }
     }
 
-    fn load(&self, record: Record) -> Result<Work, Error> {
+    fn load(&self, record: Record) -> Result<Work<'_>, Error> {
         let changeset = self.host.changeset(&record)?;
         let dir = self.host.record_dir(&record.id)?;
         let owner = self.host.record_dir(&record.owner)?;
@@ -65,6 +66,15 @@ impl Guard<'_> {
         let facts = Facts::decode(&bytes).filter(|f| f.entries.len() == changeset.entries().len());
         let facts = facts.ok_or_else(|| Error::Damaged { change: record.id.clone(), what: "its facts".to_owned() })?;
         let slots = SlotDirs::open(tree.fd(), owner.as_fd(), &record.owner, &record.tops)?;
-        Ok(Work { plan: plan(&changeset), order: order(&changeset), tree, changeset, slots, facts, record, dir })
+        Ok(Work {
+            plan: plan(&changeset),
+            order: order(&changeset),
+            tree,
+            changeset: Cow::Owned(changeset),
+            slots,
+            facts,
+            record,
+            dir,
+        })
     }
 }

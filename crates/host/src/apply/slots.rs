@@ -28,7 +28,13 @@ pub(super) fn status(dir: BorrowedFd<'_>, index: usize) -> Result<Option<Status>
 }
 
 /// Brings the `toward` side of an entry into the tree and the other side into the slot.
-pub(super) fn swap(work: &mut Work, index: usize, swap: &Swap, toward: Side, faults: &dyn Faults) -> Result<(), Error> {
+pub(super) fn swap(
+    work: &mut Work<'_>,
+    index: usize,
+    swap: &Swap,
+    toward: Side,
+    faults: &dyn Faults,
+) -> Result<(), Error> {
     let Work { tree, changeset, slots, facts, .. } = work;
     let entry = &changeset.entries()[index];
     let slots = slots.get(facts.entries[index].slots);
@@ -67,7 +73,7 @@ fn link_anchor(root: BorrowedFd<'_>, anchor: &TreePath, slot: (BorrowedFd<'_>, &
 
 /// Whether the `toward` side of an entry is in the tree already. Inode numbers decide; where they cannot (a file system that
 /// gives new ones), what the path holds does.
-pub(super) fn is_done(work: &mut Work, index: usize, swap: &Swap, toward: Side) -> Result<bool, Error> {
+pub(super) fn is_done(work: &mut Work<'_>, index: usize, swap: &Swap, toward: Side) -> Result<bool, Error> {
     let Work { tree, changeset, slots, facts, .. } = work;
     let entry = &changeset.entries()[index];
     let known = &facts.entries[index];

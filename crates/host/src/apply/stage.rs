@@ -1,5 +1,6 @@
 //! Makes everything new beside the tree, before anything in the tree is touched.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use greenroom_core::{Changeset, Entry, Kind, Node, TreePath};
@@ -14,7 +15,7 @@ use super::filesystems::{SlotDirs, Survey};
 use super::host::Guard;
 use super::metadata::{self, LOCKS};
 use super::plan::{Step, Swap, order, plan};
-use super::record::{self, Phase, RecordKind};
+use super::record::{self, Phase, Record, RecordKind};
 use super::{finish, forget, slots};
 use crate::scan::{Tree, is_absence};
 use crate::sys::fs::{self, types};
@@ -22,22 +23,22 @@ use crate::sys::fs::{self, types};
 /// A change that is ready to be put in place. Dropped, it leaves nothing behind.
 pub struct Staged<'g> {
     pub(super) guard: &'g Guard<'g>,
-    pub(super) work: Option<Work>,
+    pub(super) work: Option<Work<'g>>,
 }
 
 impl Guard<'_> {
-    /// Stages `changeset` as the change `id`: checks room and file systems, makes all new objects with their metadata, and
-    /// makes them durable. The tree is not touched.
+    /// Stages `changeset` as the change `id`: checks room and file systems and makes all new objects with their metadata. The
+    /// tree is not touched.
     ///
     /// # Errors
     /// [`Refusal`]s; [`Error::Io`]. Nothing is left behind.
-    pub fn stage(
-        &self,
+    pub fn stage<'s>(
+        &'s self,
         id: &str,
-        changeset: &Changeset,
+        changeset: &'s Changeset,
         contents: &dyn Contents,
         faults: &dyn Faults,
-    ) -> Result<Staged<'_>, Error> {
+    ) -> Result<Staged<'s>, Error> {
         let mut tree = self.host.tree()?;
         let plan = plan(changeset);
         let mut survey = Survey::new(tree.fd(), self.host.changes_dir())?;
@@ -56,7 +57,7 @@ impl Guard<'_> {
         let slots = SlotDirs::create(tree.fd(), dir.as_fd(), id, &record.tops).map_err(undo_on_failure)?;
         let order = order(changeset);
         let mut work =
-            Work { tree, changeset: changeset.clone(), plan, order, slots, facts, record: record.clone(), dir };
+            Work { tree, changeset: Cow::Borrowed(changeset), plan, order, slots, facts, record: record.clone(), dir };
         match fill(&mut work, &survey_names, contents, faults) {
             Ok(()) => Ok(Staged { guard: self, work: Some(work) }),
             Err(error) => Err(undo_on_failure(error)),
@@ -84,13 +85,16 @@ impl Staged<'_> {
     }
 }
 
-/// Writes the journal: from here on the outcome is decided.
-fn decide(work: &mut Work, meta: serde_json::Value, faults: &dyn Faults) -> Result<(), Error> {
+/// Makes all that was staged durable, then the journal that refers to it: from here on the outcome is decided.
+fn decide(work: &mut Work<'_>, meta: serde_json::Value, faults: &dyn Faults) -> Result<(), Error> {
     let fail = || "commit the change".to_owned();
     faults.hit("commit.before").context(fail)?;
     work.record.meta = meta;
     work.record.phase = Phase::Committed;
-    work.record.write(work.dir.as_fd()).context(fail)?;
+    work.record.prepare(work.dir.as_fd()).context(fail)?;
+    work.slots.sync()?;
+    faults.hit("commit.synced").context(fail)?;
+    Record::decide(work.dir.as_fd()).context(fail)?;
     faults.hit("commit.decided").context(fail)
 }
 
@@ -190,7 +194,7 @@ fn made<'a>(
     })
 }
 
-fn fill(work: &mut Work, names: &[TreePath], contents: &dyn Contents, faults: &dyn Faults) -> Result<(), Error> {
+fn fill(work: &mut Work<'_>, names: &[TreePath], contents: &dyn Contents, faults: &dyn Faults) -> Result<(), Error> {
     let fail = || format!("stage {}", work.record.id);
     faults.hit("stage.begun").context(fail)?;
     require_room(work, names, contents)?;
@@ -224,9 +228,7 @@ fn fill(work: &mut Work, names: &[TreePath], contents: &dyn Contents, faults: &d
     for (index, first) in links {
         work.facts.entries[index].after = work.facts.entries[first].after;
     }
-    record::write_file(work.dir.as_fd(), b"facts", &work.facts.encode(), false).context(fail)?;
-    work.slots.sync()?;
-    faults.hit("stage.synced").context(fail)
+    record::write_file(work.dir.as_fd(), b"facts", &work.facts.encode()).context(fail)
 }
 
 /// Bytes that an object takes besides its content: an inode, a name, a block of attributes.
@@ -235,7 +237,7 @@ const BLOCK: u64 = 4096;
 /// Below this the store is not asked how much of a file is holes.
 const LARGE: u64 = 1 << 20;
 
-fn require_room(work: &Work, names: &[TreePath], contents: &dyn Contents) -> Result<(), Error> {
+fn require_room(work: &Work<'_>, names: &[TreePath], contents: &dyn Contents) -> Result<(), Error> {
     let mut needed = vec![(0u64, 0u64); names.len()];
     for (index, entry, node, swap) in made(&work.changeset, &work.plan) {
         let (bytes, inodes) = &mut needed[usize::from(work.facts.entries[index].slots)];
@@ -275,7 +277,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn make(&mut self, work: &Work, index: usize, entry: &Entry, node: &Node) -> Result<(usize, Stamp), Error> {
+    fn make(&mut self, work: &Work<'_>, index: usize, entry: &Entry, node: &Node) -> Result<(usize, Stamp), Error> {
         let dir = work.slots.get(work.facts.entries[index].slots);
         let name = slots::name(index);
         let name = name.as_bytes();

@@ -3,6 +3,7 @@
 //! Two things are checked: that the tree is what the record left (by content, like before any change), and that the images
 //! in the slots are what the record put there (by inode, size, mtime and ctime; by content where these differ).
 
+use std::borrow::Cow;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ use super::finish;
 use super::host::{Guard, HostState};
 use super::metadata::LOCKS;
 use super::plan::{Side, Step, order, plan};
-use super::record::{self, Direction, Phase, Record, RecordKind};
+use super::record::{self, Phase, Record, RecordKind};
 use super::slots;
 use super::stage::{Staged, locked};
 use crate::scan::{Seen, Tree};
@@ -37,17 +38,15 @@ impl Guard<'_> {
         let direction = target.direction.opposite();
         let changeset = self.host.changeset(target)?;
         let mut tree = self.host.tree()?;
-        let conflicts = match direction {
-            Direction::Forward => check::check(&tree, &changeset, None)?,
-            Direction::Back => check::check(&tree, &changeset.inverse(), None)?,
-        };
+        let live = check::look(&tree, &changeset, direction.side().other(), None)?;
         let before = Before::load(self.host, target, &tree, changeset.entries().len())?;
         let plan = plan(&changeset);
-        let conflicts = [conflicts, before.changed_images(&changeset, &plan, direction.side())?].concat();
+        let (images, changed) = before.images(&changeset, &plan, direction.side())?;
+        let conflicts = [live.conflicts, changed].concat();
         if !conflicts.is_empty() {
             return Err(Error::Conflicts(name_the_later(self.host, conflicts, &records, target)?));
         }
-        let facts = before.facts(&mut tree, &changeset, &plan, direction.side())?;
+        let facts = before.facts(&mut tree, &changeset, &plan, direction.side(), (live.stamps, images))?;
         let record = Record {
             of: Some(of.to_owned()),
             owner: target.owner.clone(),
@@ -56,12 +55,12 @@ impl Guard<'_> {
             ..self.new_record(id, RecordKind::Undo, &changeset)?
         };
         let dir = self.create_record(&record, None)?;
-        let written = record::write_file(dir.as_fd(), b"facts", &facts.encode(), true);
+        let written = record::write_file(dir.as_fd(), b"facts", &facts.encode());
         let order = order(&changeset);
+        let changeset = Cow::Owned(changeset);
         let work = Work { tree, changeset, plan, order, slots: before.slots, facts, record, dir };
         let staged = Staged { guard: self, work: Some(work) };
         written.context(|| format!("write the record of {id}"))?;
-        faults.hit("stage.synced").context(|| format!("prepare {id}"))?;
         staged.commit(meta, faults)
     }
 }
@@ -83,6 +82,9 @@ fn takeable<'r>(records: &'r [Record], of: &str) -> Result<&'r Record, Error> {
         _ => Err(refuse("it was taken back already")),
     }
 }
+
+/// Inodes, by entry.
+type Stamps = Vec<Option<Stamp>>;
 
 /// What the record that is taken back left.
 struct Before {
@@ -108,9 +110,9 @@ impl Before {
         Ok(Self { slots, images, facts })
     }
 
-    /// The entries whose image was written to since.
-    fn changed_images(&self, changeset: &Changeset, plan: &[Step], toward: Side) -> Result<Vec<Conflict>, Error> {
-        let mut out = Vec::new();
+    /// The objects in the slots, and conflicts for those that were written to since.
+    fn images(&self, changeset: &Changeset, plan: &[Step], toward: Side) -> Result<(Stamps, Vec<Conflict>), Error> {
+        let (mut stamps, mut out) = (vec![None; plan.len()], Vec::new());
         for (index, (entry, step)) in changeset.entries().iter().zip(plan).enumerate() {
             let (Step::Swap(swap), Some(node)) = (step, toward.of(entry)) else { continue };
             if swap.anchor(toward).is_some() {
@@ -118,6 +120,7 @@ impl Before {
             }
             let dir = self.slots.get(self.facts.entries[index].slots);
             let found = slots::status(dir, index)?.map(|s| Stamp::from(&s));
+            stamps[index] = found;
             if found.is_some() && found == self.images.slots[index] {
                 continue;
             }
@@ -130,19 +133,26 @@ impl Before {
                 out.push(Conflict::new(&entry.path, Some(&wanted), found, Reason::Image));
             }
         }
-        Ok(out)
+        Ok((stamps, out))
     }
 
     /// What is written down before the exchanges begin.
-    fn facts(&self, tree: &mut Tree, changeset: &Changeset, plan: &[Step], toward: Side) -> Result<Facts, Error> {
+    fn facts(
+        &self,
+        tree: &mut Tree,
+        changeset: &Changeset,
+        plan: &[Step],
+        toward: Side,
+        (live, images): (Stamps, Stamps),
+    ) -> Result<Facts, Error> {
         let mut facts = Facts::default();
-        for (index, (entry, step)) in changeset.entries().iter().zip(plan).enumerate() {
+        for (index, step) in plan.iter().enumerate() {
             let slots = self.facts.entries[index].slots;
-            let live = tree.status(&entry.path)?.as_ref().map(Stamp::from);
+            let live = live[index];
             let incoming = match step {
                 Step::Swap(swap) => match swap.anchor(toward) {
                     Some(anchor) => tree.status(anchor)?.as_ref().map(Stamp::from),
-                    None => slots::status(self.slots.get(slots), index)?.as_ref().map(Stamp::from),
+                    None => images[index],
                 },
                 Step::Keep | Step::Metadata => None,
             };

@@ -67,7 +67,7 @@ impl Booted {
         let log = File::create(&console).map_err(CopyError::system("write the copy's console"))?;
         let errors = log.try_clone().map_err(CopyError::system("write the copy's console"))?;
         let began = Instant::now();
-        let mut command = process(&args);
+        let mut command = runner.contained(&args)?;
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         let nspawn = command.spawn().map_err(CopyError::system("start systemd-nspawn"))?;
         let mut booted = Self { nspawn, leader: 0, console, env: runner.env.clone(), began };

@@ -9,6 +9,7 @@
 //! that nobody holds a lock on; [`sweep`] removes it.
 
 mod booted;
+mod cgroup;
 mod layers;
 mod nspawn;
 mod sockets;
@@ -19,6 +20,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 pub use booted::{Booted, Settled};
+pub use cgroup::Group;
 pub use layers::Layer;
 pub(crate) use nspawn::{execute, process};
 pub use nspawn::{Command, Ended, Limits, Output, Runner, Tail};
@@ -68,6 +70,7 @@ pub struct Copy {
     /// Notes about what is not visible in this copy.
     pub notes: Vec<String>,
     keep: bool,
+    group: Group,
 }
 
 impl Copy {
@@ -80,7 +83,7 @@ impl Copy {
         builder.recursive(true).mode(0o700);
         builder.create(dir).map_err(CopyError::system(format!("make the directory {}", dir.display())))?;
         let lock = hold(dir).map_err(CopyError::system(format!("lock {}", dir.display())))?;
-        let mut copy = Self { dir: dir.to_owned(), layers: Vec::new(), lock, notes: Vec::new(), keep: false };
+        let mut copy = Self { dir: dir.to_owned(), layers: Vec::new(), lock, notes: Vec::new(), keep: false, group: Group::new(&group_name()) };
         let plan = layers::plan(root, hidden)?;
         copy.notes = plan.notes;
         for (number, place) in plan.places.iter().enumerate() {
@@ -102,6 +105,12 @@ impl Copy {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The control groups of what runs in it.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
     }
 
     /// The overlays, the root's first.
@@ -128,6 +137,12 @@ impl Drop for Copy {
         }
         self.lock = None;
     }
+}
+
+fn group_name() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("greenroom-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 fn hold(dir: &Path) -> io::Result<Option<File>> {

@@ -12,7 +12,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::CopyError;
+use super::{CopyError, Group};
 
 /// Which share of the machine a copy may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Limits {
 pub struct Runner<'a> {
     /// The merged tree.
     pub root: &'a Path,
+    /// Its control groups.
+    pub group: &'a Group,
     /// Host name inside.
     pub hostname: String,
     /// The network namespace; `None`: the host's own.
@@ -93,7 +95,14 @@ impl Runner<'_> {
         }
         args.push("--".into());
         args.extend(command.argv.iter().cloned());
-        execute(process(&args), output, command.timeout, "start systemd-nspawn")
+        execute(self.contained(&args)?, output, command.timeout, "start systemd-nspawn")
+    }
+
+    /// A process that starts in the copy's control groups.
+    pub(super) fn contained(&self, args: &[OsString]) -> Result<std::process::Command, CopyError> {
+        let mut command = process(args);
+        self.group.contain(&mut command).map_err(CopyError::system("enter the copy's control groups"))?;
+        Ok(command)
     }
 
     /// The command line up to what is run.
@@ -179,34 +188,68 @@ pub(crate) fn execute(
     process.stdin(Stdio::null()).stdout(writer).stderr(errors);
     let mut child = process.spawn().map_err(CopyError::system(doing))?;
     drop(process);
-    let waited = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut buffer = [0u8; 16 * 1024];
-            while let Ok(count) = reader.read(&mut buffer) {
-                if count == 0 {
-                    break;
-                }
-                sink(&buffer[..count]);
-            }
-        });
-        wait(&mut child, timeout)
-    });
-    let (status, timed_out) = waited.map_err(CopyError::system("wait for the copy"))?;
+    let ended = watch(&mut child, &mut reader, sink, timeout);
+    let (status, timed_out) = ended.map_err(CopyError::system("wait for the copy"))?;
     Ok(Ended { code: if timed_out { TIMED_OUT } else { code(status) }, took: began.elapsed() })
 }
 
-/// Waits for a child; kills it and what it started when the limit is over.
-fn wait(child: &mut Child, timeout: Option<Duration>) -> io::Result<(ExitStatus, bool)> {
-    let Some(limit) = timeout else { return Ok((child.wait()?, false)) };
-    let pid = rustix::process::Pid::from_child(child);
-    let watch = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
-    let mut events = [rustix::event::PollFd::new(&watch, rustix::event::PollFlags::IN)];
-    let limit = rustix::event::Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: limit.subsec_nanos().into() };
-    let ended = rustix::event::poll(&mut events, Some(&limit))? > 0;
-    if !ended {
-        kill_tree(child);
+/// Passes on what a child prints until it ends; kills it and what it started when the limit is over.
+///
+/// What it leaves running may hold its output open: that is not waited for.
+fn watch(
+    child: &mut Child,
+    reader: &mut io::PipeReader,
+    sink: &mut (dyn FnMut(&[u8]) + Send),
+    timeout: Option<Duration>,
+) -> io::Result<(ExitStatus, bool)> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    rustix::io::ioctl_fionbio(&*reader, true)?;
+    let pidfd = rustix::process::pidfd_open(rustix::process::Pid::from_child(child), rustix::process::PidfdFlags::empty())?;
+    let until = timeout.map(|limit| Instant::now() + limit);
+    let mut open = true;
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let wait = left.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let mut events = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        if open {
+            events.push(PollFd::new(&*reader, PollFlags::IN));
+        }
+        match poll(&mut events, wait.as_ref()) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+            Ok(0) => {
+                kill_tree(child);
+                pass_on(reader, sink)?;
+                return Ok((child.wait()?, true));
+            }
+            Ok(_) => {}
+        }
+        let ended = !events[0].revents().is_empty();
+        drop(events);
+        if open {
+            open = pass_on(reader, sink)?;
+        }
+        if ended {
+            return Ok((child.wait()?, false));
+        }
     }
-    Ok((child.wait()?, !ended))
+}
+
+/// Passes on what is there now. Returns whether more may come.
+fn pass_on(reader: &mut io::PipeReader, sink: &mut (dyn FnMut(&[u8]) + Send)) -> io::Result<bool> {
+    let mut buffer = [0u8; 16 * 1024];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(false),
+            Ok(count) => sink(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Kills the container that a child runs, then the child.

@@ -196,7 +196,7 @@ fn xattr(path: &CStr, attribute: &[u8]) -> io::Result<Option<Box<[u8]>>> {
 /// # Errors
 /// The kernel's.
 pub fn overlay_xattr(dir: BorrowedFd<'_>, name: &[u8], attribute: &str) -> io::Result<Option<Box<[u8]>>> {
-    xattr(&*proc_path(dir, name)?, format!("trusted.overlay.{attribute}").as_bytes())
+    xattr(&proc_path(dir, name)?, format!("trusted.overlay.{attribute}").as_bytes())
 }
 
 /// Sets an extended attribute of `name` in `dir`.
@@ -450,6 +450,14 @@ pub fn sync_file_system(dir: BorrowedFd<'_>) -> io::Result<()> {
 /// The kernel's.
 pub fn sync(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::fs::fsync(fd)?)
+}
+
+/// Makes the content of the regular file `name` in `dir` durable.
+///
+/// # Errors
+/// The kernel's.
+pub fn sync_name(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    sync(open_file(dir, name)?.as_fd())
 }
 
 /// Removes a name; `is_dir` says whether it is an empty directory.

@@ -39,10 +39,11 @@ fn conflicts(lab: &Lab) -> Vec<Conflict> {
     }
 }
 
-#[test]
-fn every_kind_of_conflict_is_named() {
-    type Edit = fn(&std::path::Path);
-    let cases: &[(&str, Edit, &str, Reason)] = &[
+type Edit = fn(&std::path::Path);
+
+/// An edit made by hand between rehearsal and apply, and the conflict that names it.
+fn edits() -> Vec<(&'static str, Edit, &'static str, Reason)> {
+    vec![
         (
             "content, size and time kept",
             |live| {
@@ -97,16 +98,20 @@ fn every_kind_of_conflict_is_named() {
             "/d/gone/mine",
             Reason::Unknown,
         ),
-    ];
-    for (what, edit, path, reason) in cases {
+    ]
+}
+
+#[test]
+fn every_kind_of_conflict_is_named() {
+    for (what, edit, path, reason) in edits() {
         let lab = lab();
         edit(&lab.live());
         let now = super::support::walk(&lab.live());
         let found = conflicts(&lab);
-        let named = found.iter().find(|c| c.path == TreePath::from(*path));
-        assert_eq!(named.map(|c| &c.reason), Some(reason), "{what}: {found:?}");
+        let named = found.iter().find(|c| c.path == TreePath::from(path));
+        assert_eq!(named.map(|c| &c.reason), Some(&reason), "{what}: {found:?}");
         assert!(
-            found.iter().all(|c| c.path == TreePath::from(*path) || c.path == TreePath::from("/b")),
+            found.iter().all(|c| c.path == TreePath::from(path) || c.path == TreePath::from("/b")),
             "{what}: {found:?}"
         );
         assert_eq!(super::support::walk(&lab.live()), now, "{what}");

@@ -1,5 +1,6 @@
 //! Project tasks: `cargo xtask --help`. One module per command; this file only dispatches.
 
+mod fidelity;
 mod generate;
 
 use std::process::ExitCode;
@@ -17,11 +18,17 @@ struct Cli {
 enum Task {
     /// Write generated files: schema, man pages, completions, tables of the reference
     Gen(generate::Args),
+    /// Compare rehearse and apply with direct runs for real packages (all, or the named cases)
+    Fidelity {
+        /// Names of cases; without any, all are run and docs/fidelity.md is written
+        cases: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Gen(args) => generate::run(&args),
+        Task::Fidelity { cases } => fidelity::run(&cases),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -75,8 +75,7 @@ pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-const BENEATH: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Opens `path` below `root` without following any symbolic link.
 ///
@@ -403,7 +402,8 @@ pub fn set_flags(dir: BorrowedFd<'_>, name: &[u8], mask: u8, wanted: u8) -> io::
     }
     let file = open_held(&held)?;
     let mut bits = rustix::fs::ioctl_getflags(&file)?;
-    let known = [(flags::IMMUTABLE, IFlags::IMMUTABLE), (flags::APPEND, IFlags::APPEND), (flags::NODUMP, IFlags::NODUMP)];
+    let known =
+        [(flags::IMMUTABLE, IFlags::IMMUTABLE), (flags::APPEND, IFlags::APPEND), (flags::NODUMP, IFlags::NODUMP)];
     for (flag, bit) in known {
         if mask & flag != 0 {
             bits.set(bit, wanted & flag != 0);

@@ -1,8 +1,13 @@
 //! What the change did, in the terms of a person: packages, users, services, run-time state.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::thread::JoinHandle;
+
 use greenroom_core::effect::{Effects, RuntimeDiff};
 use greenroom_core::rehearsal::Rehearsal;
+use greenroom_host::copy::Booted;
 use greenroom_host::facts::{Runtime, Target, Trees};
+use greenroom_host::sys::ns::Network;
 
 use super::network::Outside;
 use super::stagehand::Stagehand;
@@ -10,28 +15,69 @@ use crate::site::Site;
 use crate::{EngineError, State};
 
 /// Looks at a copy's run-time state before and after the change.
+///
+/// Of a copy that is not booted only its network namespace outlives a command, and every new one is like the next. So
+/// what it was before is read from another one, while the change runs; and what it is afterwards while files are compared.
 pub(super) struct Watch {
-    before: Option<Runtime>,
+    before: Look,
+}
+
+/// One look, taken or being taken.
+enum Look {
+    Taken(Option<Runtime>),
+    UnderWay(JoinHandle<Runtime>),
+}
+
+impl Look {
+    fn begin(namespace: OwnedFd) -> Self {
+        Self::UnderWay(std::thread::spawn(move || Runtime::read_netns(namespace.as_fd())))
+    }
+
+    fn of(booted: &Booted) -> Self {
+        Self::Taken(Runtime::read(&Target::Copy { leader: booted.leader() }).ok())
+    }
+
+    fn wait(self) -> Option<Runtime> {
+        match self {
+            Self::Taken(runtime) => runtime,
+            Self::UnderWay(thread) => thread.join().ok(),
+        }
+    }
 }
 
 impl Watch {
     pub(super) fn start(hand: &Stagehand<'_>, outside: &Outside) -> Self {
-        Self { before: read(hand, outside) }
+        let before = match (hand.booted(), &outside.network) {
+            (Some(booted), _) => Look::of(booted),
+            (None, Some(_)) => Network::untouched().map_or(Look::Taken(None), Look::begin),
+            (None, None) => Look::Taken(None),
+        };
+        Self { before }
     }
 
-    /// What differs now.
-    pub(super) fn finish(self, hand: &Stagehand<'_>, outside: &Outside, record: &mut Rehearsal) -> Option<RuntimeDiff> {
-        let after = read(hand, outside)?;
-        record.notes.extend(after.gaps.iter().map(|gap| format!("not compared: {gap}")));
-        Some(Runtime::diff(&self.before?, &after))
+    /// The change is over. Nothing of the copy need run any more to wait for the answer.
+    pub(super) fn finish(self, hand: &Stagehand<'_>, outside: &Outside) -> Watched {
+        let after = match (hand.booted(), &outside.network) {
+            (Some(booted), _) => Look::of(booted),
+            (None, Some(network)) => network.namespace.try_clone().map_or(Look::Taken(None), Look::begin),
+            (None, None) => Look::Taken(None),
+        };
+        Watched { before: self.before, after }
     }
 }
 
-/// Of a copy that is not booted only its network namespace outlives a command.
-fn read(hand: &Stagehand<'_>, outside: &Outside) -> Option<Runtime> {
-    match hand.booted() {
-        Some(booted) => Runtime::read(&Target::Copy { leader: booted.leader() }).ok(),
-        None => outside.network.as_ref().map(|network| Runtime::read_netns(std::os::fd::AsFd::as_fd(&network.namespace))),
+/// Two looks.
+pub(super) struct Watched {
+    before: Look,
+    after: Look,
+}
+
+impl Watched {
+    /// What differs.
+    pub(super) fn difference(self, record: &mut Rehearsal) -> Option<RuntimeDiff> {
+        let (before, after) = (self.before.wait(), self.after.wait()?);
+        record.notes.extend(after.gaps.iter().map(|gap| format!("not compared: {gap}")));
+        Some(Runtime::diff(&before?, &after))
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn first_copy(
     let marks = run.steps(&first, record)?;
     record.timings.run_ms = millis(began);
     note_services(recorder, &before, &first, record)?;
-    let runtime = watch.finish(&first, &outside, record);
+    let watched = watch.finish(&first, &outside);
     let orderly = keeps_new_data(&first, common);
     first.stop(orderly);
 
@@ -81,6 +81,7 @@ pub(super) fn first_copy(
     let captured = run.capture(&first, !request.keep)?;
     record.timings.capture_ms = millis(began);
     run.record(captured, marks, record)?;
+    let runtime = watched.difference(record);
     effects::describe(common.site, &first, runtime, record, state)?;
     if request.keep {
         let kept = first.copy.keep().to_owned();

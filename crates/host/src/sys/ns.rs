@@ -48,6 +48,14 @@ impl Network {
         });
         made.join().map_err(|_| io::Error::other("the thread that makes the network namespace failed"))?
     }
+
+    /// A namespace as [`Network::new`] makes them, in which nothing will ever happen: to see how such a one begins.
+    ///
+    /// # Errors
+    /// As for [`Network::new`].
+    pub fn untouched() -> io::Result<OwnedFd> {
+        Self::new(0).map(|network| network.namespace)
+    }
 }
 
 /// `struct ifreq` of linux/if.h, with the flags in its union.

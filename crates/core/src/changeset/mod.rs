@@ -69,17 +69,23 @@ impl Serialize for Entry {
     }
 }
 
-/// A directory whose mtime changed because of what happened inside it. Put in place where it fits, never a precondition.
+/// The mtime that a directory has after the change, where it is another one than before: because of what happened inside
+/// it, or because it is new. Put in place where it fits, never a precondition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DirTime {
-    /// The directory; it exists before and after.
+    /// The directory.
     pub path: TreePath,
-    /// Its mtime before.
+    /// Its mtime before; [`DirTime::NONE`] when there was no directory.
     #[serde(with = "mtime_pair")]
     pub before: Mtime,
     /// Its mtime after.
     #[serde(with = "mtime_pair")]
     pub after: Mtime,
+}
+
+impl DirTime {
+    /// Stands for the mtime of a directory that is not there; no file system has it.
+    pub const NONE: Mtime = Mtime { sec: i64::MIN, nsec: 0 };
 }
 
 mod mtime_pair {

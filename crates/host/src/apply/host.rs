@@ -122,6 +122,20 @@ impl HostState {
         Ok(self.changes()?.into_iter().filter(|r| r.phase.is_open()).collect())
     }
 
+    /// The record by which what `id` did is in place: itself, or the last one that brought it back. What a later change did
+    /// and had to take back again leaves such a one behind.
+    ///
+    /// # Errors
+    /// As [`HostState::changes`].
+    pub fn in_place_by(&self, id: &str) -> Result<String, Error> {
+        let records = self.changes()?;
+        let heir = records.iter().find(|r| r.id == id).and_then(|target| {
+            let current = Guard::current(&records, &target.owner)?;
+            (current.1 == target.direction).then_some(current.0)
+        });
+        Ok(heir.unwrap_or_else(|| id.to_owned()))
+    }
+
     /// The changeset that a record goes through (in the record's direction).
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
+use greenroom_core::changeset::DirTime;
 use greenroom_core::{Changeset, Entry, Kind, Node, TreePath};
 use rayon::prelude::*;
 
@@ -136,15 +137,17 @@ fn look(tree: &mut Tree, changeset: &Changeset, plan: &[Step], indices: &[u16]) 
     Ok(facts)
 }
 
-/// The time that the changeset wants for a directory that was found with `found`.
+/// The time that the changeset wants for a directory that was found with `found`, or that is not there yet.
 fn planned(
     changeset: &Changeset,
     path: &TreePath,
     found: Option<greenroom_core::Mtime>,
 ) -> Option<greenroom_core::Mtime> {
     let times = changeset.dir_times();
-    let known = times.binary_search_by(|t| t.path.cmp(path)).ok().map(|at| &times[at])?;
-    (found == Some(known.before)).then_some(known.after)
+    // A file edited in place leaves its directory's time alone; the exchange that puts it here does not.
+    let Ok(at) = times.binary_search_by(|t| t.path.cmp(path)) else { return found };
+    let known = &times[at];
+    (found.unwrap_or(DirTime::NONE) == known.before).then_some(known.after)
 }
 
 /// The directories in which something moves, and those of which the changeset knows a time.

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
+use greenroom_core::changeset::DirTime;
 use greenroom_core::{Mtime, Node, TreePath};
 use rayon::prelude::*;
 
@@ -20,7 +21,7 @@ pub(super) struct Pair {
     pub(super) names_after: Option<(u64, u32)>,
     /// On one of the sides it is a socket.
     pub(super) socket: bool,
-    /// The mtimes where it is a directory on both sides.
+    /// The mtimes where it is a directory afterwards.
     pub(super) dir_times: Option<(Mtime, Mtime)>,
 }
 
@@ -60,10 +61,8 @@ pub(super) fn pair(
         Seen::Absent | Seen::Socket => None,
     };
     let (old, new) = (status(&before), status(&after));
-    let dir_times = match (&old, &new) {
-        (Some(a), Some(b)) if a.file_type() == types::DIR && b.file_type() == types::DIR => Some((a.mtime, b.mtime)),
-        _ => None,
-    };
+    let time = |status: &Option<Status>| status.as_ref().filter(|s| s.file_type() == types::DIR).map(|s| s.mtime);
+    let dir_times = time(&new).map(|after| (time(&old).unwrap_or(DirTime::NONE), after));
     Ok(Pair {
         path: whole.clone(),
         inner: inner.clone(),

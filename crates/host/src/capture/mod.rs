@@ -184,12 +184,13 @@ fn settle(pair: compare::Pair, rules: &Rules<'_>, out: &mut Captured, entries: &
     if pair.socket {
         out.sockets.add(&pair.path);
     }
+    if let Some((before, after)) = pair.dir_times.filter(|(before, after)| before != after) {
+        times.push(DirTime { path: pair.path.clone(), before, after });
+    }
     if pair.before != pair.after {
         if (rules.class)(&pair.path, false) == Class::Boot {
             out.boot.add(&pair.path);
         }
         entries.push(Entry { path: pair.path, before: pair.before, after: pair.after });
-    } else if let Some((before, after)) = pair.dir_times.filter(|(before, after)| before != after) {
-        times.push(DirTime { path: pair.path, before, after });
     }
 }

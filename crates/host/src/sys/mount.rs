@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
-/// One line of `/proc/self/mountinfo`.
+/// One line of a mountinfo file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// Where it is mounted.
@@ -24,12 +24,12 @@ pub struct Mount {
     pub options: String,
 }
 
-/// The mounts of this process, in the order in which they were made.
+/// The mounts that this thread sees, in the order in which they were made.
 ///
 /// # Errors
 /// `/proc` is not there.
 pub fn table() -> io::Result<Vec<Mount>> {
-    Ok(parse_table(&fs::read("/proc/self/mountinfo")?))
+    Ok(parse_table(&fs::read("/proc/thread-self/mountinfo")?))
 }
 
 /// Reads the text of a mountinfo file; lines that are none are left out.

@@ -1,0 +1,8 @@
+//! Capture against an independent comparison: whatever happens in a copy, putting the captured changeset onto a fresh tree
+//! gives the copy's tree, and taking it back gives the host's.
+
+mod pairs;
+mod random;
+mod several;
+mod special;
+mod support;

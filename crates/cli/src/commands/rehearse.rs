@@ -65,6 +65,9 @@ fn request(global: &Global, args: &Rehearse) -> Result<Request, Failure> {
 
 fn what(args: &Rehearse) -> Result<What, Failure> {
     if args.shell {
+        if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+            return Err(Failure::usage("--shell needs a terminal").hint("to run a script: greenroom rehearse -- sh SCRIPT"));
+        }
         return Ok(What::Shell);
     }
     if let Some(path) = &args.change {

@@ -140,7 +140,9 @@ impl Drive<'_> {
             if !*touched {
                 services.before(jobs, options).map_err(Stop::Failed)?;
             }
-            let moved = self.guard.undo(&of.parts[at].host_id, id, meta, self.tools.faults).map_err(|e| stop(*touched, e))?;
+            // An undo that was taken back brought the part back under a name of its own.
+            let target = self.guard.host().in_place_by(&of.parts[at].host_id).map_err(|e| stop(*touched, e))?;
+            let moved = self.guard.undo(&target, id, meta, self.tools.faults).map_err(|e| stop(*touched, e))?;
             moved.moved_aside.iter().for_each(|path| self.tools.progress.note(&format!("{path} was not part of the change and went aside with it")));
         } else {
             let staged = self.guard.stage(id, changeset, self.tools.contents, self.tools.faults).map_err(|e| stop(*touched, e))?;

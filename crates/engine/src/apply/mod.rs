@@ -38,9 +38,8 @@ use crate::{Asked, EngineError, Outcome, Progress, State};
 /// Runs a shell command where the services are: its exit status and the end of its output.
 pub(crate) type Shell<'a> = dyn Fn(&str, Option<Duration>) -> Result<(i32, String), EngineError> + 'a;
 
-/// A tree that is changed, and who runs its services.
+/// Who runs the services of the tree that is changed.
 pub(crate) struct Place<'a> {
-    pub(crate) root: &'a Path,
     pub(crate) manager: Manager<'a>,
     pub(crate) shell: &'a Shell<'a>,
 }
@@ -160,7 +159,7 @@ pub fn apply(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn P
     let mut record = new_record(state, &records, &rehearsal, wanted, asked)?;
     progress.begin("putting it in place");
     let shell = live_shell(&site);
-    let place = Place { root: &site.root, manager: Manager::of(&site.root), shell: &shell };
+    let place = Place { manager: Manager::of(&site.root), shell: &shell };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &wanted.health };
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: None };

@@ -43,7 +43,7 @@ pub fn recover(
         None => super::load(state, &record.parts.iter().map(|p| p.part.clone()).collect::<Vec<_>>())?,
     };
     let shell = super::live_shell(&site);
-    let place = Place { root: &site.root, manager: Manager::of(&site.root), shell: &shell };
+    let place = Place { manager: Manager::of(&site.root), shell: &shell };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults, progress, health: &[] };
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: of.as_ref() };

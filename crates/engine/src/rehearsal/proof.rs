@@ -80,7 +80,7 @@ fn put_and_take_back(
     let guard = host.lock("rehearsal").map_err(host_error)?;
     let records = Records::open(&root)?;
     let shell = |text: &str, limit: Option<Duration>| second.shell(text, limit).map(|(ended, text)| (ended.code, text));
-    let place = Place { root: &root, manager: second.manager(), shell: &shell };
+    let place = Place { manager: second.manager(), shell: &shell };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: &NoFaults, progress, health: &[] };
     let changesets = apply::load(state, &record.parts)?;

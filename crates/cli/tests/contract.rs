@@ -1,0 +1,225 @@
+//! The contract for scripts, through the binary, on a small tree that is not booted.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use greenroom_testkit::lab::{Lab, LabHost};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A Debian tree of its own, which does not run, and a state directory beside it.
+struct World {
+    dir: TempDir,
+    host: LabHost,
+    // Last: it removes what is left.
+    _lab: Lab,
+}
+
+impl World {
+    fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let host = lab.host("contract").unwrap();
+        let dir = tempfile::Builder::new().prefix("contract").tempdir_in(lab.dir()).unwrap();
+        Self { dir, host, _lab: lab }
+    }
+
+    fn root(&self) -> &Path {
+        self.host.root()
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_greenroom"));
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.arg("--root").arg(self.root()).arg("--state").arg(self.dir.path().join("state"));
+        command.args(args).current_dir(self.dir.path()).output().unwrap()
+    }
+
+    fn json(&self, args: &[&str], code: i32) -> Value {
+        let output = self.run(args);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}\n{errors}");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}\n{errors}"))
+    }
+
+    fn sh(&self, script: &str, code: i32) -> Value {
+        self.json(&["rehearse", "--json", "--boot", "no", "--", "sh", "-c", script], code)
+    }
+
+    fn change_file(&self, text: &str) -> PathBuf {
+        let path = self.dir.path().join("change.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        std::fs::read_to_string(self.root().join(path)).ok()
+    }
+}
+
+#[test]
+fn json_objects_hold_what_the_contract_names() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let record = world.sh("echo hello > /etc/greeting; printf x > \"/srv/$(printf 'a\\377')\"; echo log > /var/log/x.log", 0);
+    for key in ["rehearsal", "verdict", "exit_code", "changeset", "entries", "undo_proven", "tests", "volatile_paths", "runtime_only"] {
+        assert!(record.get(key).is_some(), "{key}");
+    }
+    assert_eq!(record["rehearsal"], "r1");
+    assert_eq!((&record["verdict"], &record["entries"], &record["volatile_paths"]), (&"ready".into(), &2.into(), &1.into()));
+    let shown = world.json(&["show", "--json", "r1"], 0);
+    assert_eq!(shown["entries"][0]["path"], "/etc/greeting");
+    assert_eq!(shown["entries"][1]["path"]["base64"], "L3Nydi9h/w==");
+    assert_eq!(shown["changeset"], record["changeset"]);
+
+    let applied = world.json(&["apply", "--json", "r1"], 0);
+    for key in ["change", "outcome", "entries", "restarted", "duration_ms"] {
+        assert!(applied.get(key).is_some(), "{key}");
+    }
+    assert_eq!(world.read("etc/greeting").unwrap(), "hello\n");
+    assert_eq!(world.read("var/log/x.log"), None);
+    let undone = world.json(&["undo", "--json", "c1"], 0);
+    assert_eq!((&undone["change"], &undone["outcome"]), (&"c2".into(), &"undone".into()));
+    assert_eq!(world.read("etc/greeting"), None);
+    let log = world.json(&["log", "--json"], 0);
+    let entries = log["entries"].as_array().unwrap();
+    assert!(entries.iter().all(|e| ["id", "kind", "at", "actor"].iter().all(|key| e.get(key).is_some())));
+    let subjects: Vec<&Value> = entries.iter().map(|e| e.get("change").unwrap_or(&e["rehearsal"])).collect();
+    assert_eq!(subjects, ["r1", "c1", "c2"]);
+    assert_eq!(world.json(&["log", "--verify", "--json"], 0)["verified"], true);
+}
+
+#[test]
+fn exit_statuses() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let failed = world.sh("echo half > /etc/half; exit 7", 1);
+    assert_eq!((&failed["verdict"], &failed["exit_code"]), (&"change_failed".into(), &7.into()));
+    assert_eq!(world.json(&["apply", "--json", "r1"], 3)["outcome"], "refused");
+    assert_eq!(world.read("etc/half"), None);
+    world.json(&["apply", "--json", "--force-verdict", "half is enough", "r1"], 0);
+    assert_eq!(world.read("etc/half").unwrap(), "half\n");
+    let log = world.json(&["log", "--json"], 0).to_string();
+    assert!(log.contains("half is enough"));
+
+    assert_eq!(world.sh("echo x > /boot/vmlinuz-9", 3)["verdict"], "will_not_transplant");
+    let tested = ["rehearse", "--json", "--boot", "no", "--test", "test ! -e /etc/bad", "--", "touch", "/etc/bad"];
+    let record = world.json(&tested, 1);
+    assert_eq!((&record["verdict"], &record["tests"][0]["before"]), (&"tests_failed".into(), &true.into()));
+    let slow = ["rehearse", "--json", "--boot", "no", "--timeout", "1s", "--", "sleep", "60"];
+    assert_eq!(world.json(&slow, 1)["exit_code"], 124);
+    for usage in [&["rehearse"][..], &["apply", "r99"], &["undo", "c99"], &["show", "nonsense"], &["rehearse", "--net", "all", "--", "true"]] {
+        assert_eq!(world.run(usage).status.code(), Some(2), "{usage:?}");
+    }
+    // A broken chain.
+    let ledger = world.dir.path().join("state/ledger/ledger.db");
+    let mut bytes = std::fs::read(&ledger).unwrap();
+    let at = bytes.windows(14).position(|w| w == b"half is enough").unwrap();
+    bytes[at] = b'H';
+    std::fs::write(&ledger, bytes).unwrap();
+    assert_eq!(world.json(&["log", "--verify", "--json"], 4)["verified"], false);
+}
+
+#[test]
+fn refusals_name_every_path_and_touch_nothing() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    world.sh("echo a > /etc/one; echo b > /etc/two; echo c >> /etc/issue; rm /etc/debian_version", 0);
+    std::fs::write(world.root().join("etc/two"), "mine").unwrap();
+    std::fs::remove_file(world.root().join("etc/debian_version")).unwrap();
+    let refusal = world.json(&["apply", "--json", "r1"], 3);
+    let paths: Vec<&Value> = refusal["conflicts"].as_array().unwrap().iter().map(|c| &c["path"]).collect();
+    assert_eq!(paths, ["/etc/debian_version", "/etc/two"]);
+    assert_eq!(world.read("etc/one"), None);
+    assert_eq!(world.read("etc/two").unwrap(), "mine");
+
+    // A later change on the same path is named when the earlier one is to go.
+    world.sh("echo 1 > /etc/three", 0);
+    world.json(&["apply", "--json", "r2"], 0);
+    world.sh("echo 2 > /etc/three", 0);
+    world.json(&["apply", "--json", "r3"], 0);
+    let refusal = world.json(&["undo", "--json", "c1"], 3);
+    assert_eq!(refusal["conflicts"][0]["path"], "/etc/three");
+    assert!(refusal["touched_by"][0].as_str().unwrap().starts_with("c2"));
+    world.json(&["undo", "--json", "c2"], 0);
+    world.json(&["undo", "--json", "c1"], 0);
+    assert_eq!(world.read("etc/three"), None);
+    assert_eq!(world.json(&["undo", "--json", "c1"], 3)["outcome"], "refused");
+}
+
+const LIVE: &str = r#"
+name = "live steps"
+[[step]]
+run = "echo one > /etc/one"
+[[step]]
+live = "echo did >> /srv/live-log"
+undo = "echo undid >> /srv/live-log"
+[[step]]
+run = "echo two > /etc/two"
+[[test]]
+name = "both are there"
+run = "test -e /etc/one && test -e /etc/two"
+"#;
+
+#[test]
+fn live_steps_run_on_the_host_at_their_place() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let file = world.change_file(LIVE);
+    let record = world.json(&["rehearse", "--json", "--boot", "no", file.to_str().unwrap()], 0);
+    assert_eq!(record["verdict"], "ready", "{record:#}");
+    let kinds: Vec<&Value> = record["parts"].as_array().unwrap().iter().map(|p| &p["kind"]).collect();
+    assert_eq!(kinds, ["files", "live", "files"]);
+    assert_eq!(record["entries"], 2, "the live step's own file is not transplanted");
+    world.json(&["apply", "--json", "r1"], 0);
+    assert_eq!(world.read("srv/live-log").unwrap(), "did\n");
+    world.json(&["undo", "--json", "c1"], 0);
+    assert_eq!(world.read("srv/live-log").unwrap(), "did\nundid\n");
+    assert_eq!((world.read("etc/one"), world.read("etc/two")), (None, None));
+
+    let file = world.change_file(&LIVE.replace("live = \"echo did >> /srv/live-log\"", "live = \"test ! -e /srv/stop; echo did >> /srv/live-log; test ! -e /srv/stop\""));
+    world.json(&["rehearse", "--json", "--boot", "no", file.to_str().unwrap()], 0);
+    std::fs::write(world.root().join("srv/stop"), "").unwrap();
+    assert_eq!(world.json(&["apply", "--json", "r2"], 1)["outcome"], "taken back");
+    assert_eq!((world.read("etc/one"), world.read("etc/two")), (None, None));
+    assert!(world.read("srv/live-log").unwrap().ends_with("did\nundid\n"), "a failed live step is taken back too");
+
+    let file = world.change_file("[[step]]\nlive = \"true\"\n");
+    let record = world.json(&["rehearse", "--json", "--boot", "no", file.to_str().unwrap()], 3);
+    assert_eq!(record["verdict"], "cannot_be_undone");
+}
+
+#[test]
+fn bad_change_files_are_refused_before_anything_starts() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let table = [
+        ("[[step]]\nrunn = \"true\"\n", "change.toml:2:1", "run"),
+        ("[[step]]\ncopy = {from = \"nowhere\", to = \"/etc/x\"}\n", "change.toml:2:", "nowhere"),
+        ("[[step]]\nrun = 5\n", "change.toml:2:7", "string"),
+        ("nonsense", "change.toml:1:", ""),
+    ];
+    for (text, place, words) in table {
+        let file = world.change_file(text);
+        let output = world.run(&["rehearse", file.to_str().unwrap()]);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(place) && errors.contains(words), "{text}: {errors}");
+    }
+    assert!(!world.dir.path().join("state").exists(), "nothing was begun");
+    let missing = Path::new("/nonexistent");
+    assert_eq!(world.run(&["rehearse", missing.to_str().unwrap()]).status.code(), Some(2));
+}
+
+#[test]
+fn copy_steps_put_files_with_owner_and_mode() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    std::fs::write(world.dir.path().join("motd"), "welcome\n").unwrap();
+    let file = world.change_file("[[step]]\ncopy = {from = \"motd\", to = \"/etc/motd\", mode = \"0640\", owner = \"mail:adm\"}\n");
+    world.json(&["rehearse", "--json", "--boot", "no", file.to_str().unwrap()], 0);
+    world.json(&["apply", "--json", "r1"], 0);
+    let stat = Command::new("stat").args(["-c", "%a %u %g"]).arg(world.root().join("etc/motd")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&stat.stdout).trim(), "640 8 4");
+    let diff = String::from_utf8(world.run(&["show", "r1", "--diff", "/etc/mot*"]).stdout).unwrap();
+    assert!(diff.contains("+welcome"), "{diff}");
+}

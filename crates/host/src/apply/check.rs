@@ -65,8 +65,10 @@ impl Conflict {
 
 /// Compares `tree` with every *before* of `changeset`, with all cores. Conflicts come sorted by path.
 ///
-/// With `volatile`, unknown things in a directory that is to go are conflicts unless it says that nobody minds them; without
-/// it they are fine (they go along with the directory, and nothing is lost).
+/// With `volatile` it is the check of a change that goes live: unknown things in a directory that is to go are conflicts unless
+/// it says that nobody minds them. Without it, it is the check of a way back: unknown things are fine (they go along with the
+/// directory, and nothing is lost), and so is another modification time alone. A service may write its generated files
+/// anew, the same each time, whenever it starts (Postfix its chroot, Exim its configuration), and that is nobody's edit.
 ///
 /// # Errors
 /// [`Error::Scan`] when something cannot be read at all.
@@ -136,7 +138,7 @@ impl Checker<'_> {
                 let reason = self.broken_parent(&entry.path)?.map_or(Reason::Differs, Reason::Parent);
                 self.push(entry, None, reason);
             }
-            (Seen::Node(found, status), Some(before)) if found.same_but_for_link(before) => {
+            (Seen::Node(found, status), Some(before)) if self.fits(&found, before) => {
                 if !before.is_dir() {
                     self.links(entry, before, found, &status)?;
                 } else if !self.wanted.other().of(entry).is_some_and(Node::is_dir) {
@@ -146,6 +148,11 @@ impl Checker<'_> {
             (seen, _) => self.push(entry, seen.into_node(), Reason::Differs),
         }
         Ok(stamp)
+    }
+
+    fn fits(&self, found: &Node, wanted: &Node) -> bool {
+        let same = found.same_but_for_link(wanted);
+        same || (self.volatile.is_none() && Node { mtime: wanted.mtime, ..found.clone() }.same_but_for_link(wanted))
     }
 
     fn push(&mut self, entry: &Entry, found: Option<Box<Node>>, reason: Reason) {

@@ -106,6 +106,9 @@ fn verb(types: &[&str], before: &Unit, after: &Unit) -> Option<UnitVerb> {
         (true, false) => Some(UnitVerb::Stop),
         (true, true) if before.invocation != after.invocation => Some(UnitVerb::Restart),
         (true, true) => types.iter().any(|t| t.contains("reload")).then_some(UnitVerb::Reload),
+        // It was to be started, and a condition that does not hold in a copy kept it from that (a clock daemon asks for
+        // the right to set the clock, others for a machine that is no container). The host judges for itself.
+        (false, false) if was_skipped(before, after) => (!after.triggered_by.contains(".timer")).then_some(UnitVerb::Start),
         // It ran and ended: a task. Those that a timer starts run on production by themselves.
         (false, false) => {
             let ran = before.main_started != after.main_started && !matches!(after.main_started.as_str(), "" | "0");
@@ -113,6 +116,10 @@ fn verb(types: &[&str], before: &Unit, after: &Unit) -> Option<UnitVerb> {
                 .then_some(UnitVerb::Start)
         }
     }
+}
+
+fn was_skipped(before: &Unit, after: &Unit) -> bool {
+    after.condition == "no" && after.condition_at != before.condition_at && !matches!(after.condition_at.as_str(), "" | "0")
 }
 
 /// Not the runner's own units, and not those that only group others.
@@ -133,8 +140,19 @@ mod tests {
             kind: kind.into(),
             main_started: started.into(),
             triggered_by: by.into(),
-            file_state: String::new(),
+            ..Unit::default()
         }
+    }
+
+    #[test]
+    fn a_start_that_a_condition_skips_is_left_to_the_host() {
+        let skipped = |at: &str, by: &str| Unit { condition: "no".into(), condition_at: at.into(), ..unit("inactive", "", "forking", "0", by) };
+        let never = Unit::default();
+        assert_eq!(verb(&["start"], &never, &skipped("7", "")), Some(UnitVerb::Start));
+        assert_eq!(verb(&["start"], &skipped("3", ""), &skipped("7", "")), Some(UnitVerb::Start));
+        assert_eq!(verb(&["stop"], &skipped("7", ""), &skipped("7", "")), None, "it was skipped when the copy booted");
+        assert_eq!(verb(&["start"], &never, &skipped("7", "x.timer")), None);
+        assert_eq!(verb(&["start"], &never, &Unit { condition: "yes".into(), ..skipped("7", "") }), None, "it failed");
     }
 
     #[test]

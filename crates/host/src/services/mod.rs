@@ -118,7 +118,8 @@ impl Manager<'_> {
             return Ok(Units::new());
         }
         let properties =
-            "--property=Id,ActiveState,InvocationID,Type,TriggeredBy,ExecMainStartTimestampMonotonic,UnitFileState";
+            "--property=Id,ActiveState,InvocationID,Type,TriggeredBy,ExecMainStartTimestampMonotonic,UnitFileState,\
+             ConditionResult,ConditionTimestampMonotonic";
         let answer = self.systemctl(&["show", "*", "--all", properties], PATIENCE)?;
         Ok(parse_units(&answer.text))
     }
@@ -139,6 +140,10 @@ pub struct Unit {
     pub main_started: String,
     /// `enabled`, `disabled`, `static`, …
     pub file_state: String,
+    /// `yes` or `no`: whether its conditions held when they were last looked at, which every start does first.
+    pub condition: String,
+    /// When that was; microseconds.
+    pub condition_at: String,
 }
 
 impl Unit {
@@ -169,6 +174,8 @@ fn parse_units(text: &str) -> Units {
                 "TriggeredBy" => &mut unit.triggered_by,
                 "ExecMainStartTimestampMonotonic" => &mut unit.main_started,
                 "UnitFileState" => &mut unit.file_state,
+                "ConditionResult" => &mut unit.condition,
+                "ConditionTimestampMonotonic" => &mut unit.condition_at,
                 _ => continue,
             };
             value.clone_into(field);

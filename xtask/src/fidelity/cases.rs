@@ -20,7 +20,7 @@ const fn case(name: &'static str, kind: &'static str, prepare: &'static str, cha
     Case { name, kind, prepare, change }
 }
 
-const RELEASED_NGINX: &str = "apt-get install -y nginx-light/bookworm nginx-common/bookworm";
+const RELEASED_NGINX: &str = "apt-get install -y -t bookworm nginx-light";
 
 /// All cases, in the order of the table.
 pub(crate) const CASES: &[Case] = &[

@@ -38,7 +38,9 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     for case in chosen {
         let outcome = bench.run(case);
         let row = Row { case, outcome };
+        // One line as each case ends, also into a file.
         print!("{}", report::told(&row, !names.is_empty()));
+        std::io::Write::flush(&mut std::io::stdout()).context("cannot print")?;
         rows.push(row);
     }
     let took = began.elapsed();

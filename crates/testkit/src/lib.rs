@@ -5,9 +5,11 @@
 //!
 //! * [`lab`]: real Debian hosts in private copies, booted with systemd, killed like a power cut;
 //! * [`tree`]: random file trees and changes to them, and a table of the kinds of file;
+//! * [`crash`]: kill -9 and power cuts at random moments, and the judgement of what is left;
 //! * [`oracle`]: the independent comparison of two trees;
 //! * [`tier`]: which privilege a test needs, and the reason printed when it cannot run.
 
+pub mod crash;
 pub mod lab;
 pub mod oracle;
 pub mod tier;

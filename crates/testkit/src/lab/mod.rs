@@ -42,6 +42,8 @@ pub use error::LabError;
 pub use host::LabHost;
 pub use machine::Boot;
 pub use process::Output;
+pub(crate) use disk::remove_tree;
+pub(crate) use process::{run, run_ok};
 pub use relay::PROXY_PORT;
 
 use base::Base;

@@ -9,7 +9,7 @@
 //!
 //! Writing needs root: owners, device nodes, `trusted.*` and capabilities. Sockets are not made: they are run-time.
 
-mod disk;
+pub(crate) mod disk;
 mod kind;
 mod mutation;
 mod node;

@@ -170,6 +170,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_change_file_page_is_one() {
+        let page = include_str!("../../docs/change-file.md");
+        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let file = greenroom_core::change::ChangeFile::parse(example, "docs/change-file.md").unwrap();
+        assert_eq!(file.steps.len(), 3);
+    }
+
+    #[test]
     fn every_command_has_a_page() {
         let mut files = Files::new();
         man_pages(&mut files).unwrap();

@@ -1,5 +1,7 @@
 //! Project tasks: `cargo xtask --help`. One module per command; this file only dispatches.
 
+mod bench;
+mod demo;
 mod fidelity;
 mod generate;
 
@@ -16,6 +18,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure against peers and write docs/benchmarks.md
+    Bench {
+        /// Names of rows; without any, all are measured
+        rows: Vec<String>,
+    },
+    /// Show the main job on a real host that it makes for itself
+    Demo,
     /// Write generated files: schema, man pages, completions, tables of the reference
     Gen(generate::Args),
     /// Compare rehearse and apply with direct runs for real packages (all, or the named cases)
@@ -27,6 +36,8 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
+        Task::Bench { rows } => bench::run(&rows),
+        Task::Demo => demo::run(),
         Task::Gen(args) => generate::run(&args),
         Task::Fidelity { cases } => fidelity::run(&cases),
     };

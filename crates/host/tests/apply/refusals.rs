@@ -258,6 +258,19 @@ fn an_undo_names_the_later_change() {
 }
 
 #[test]
+fn an_undo_does_not_mind_a_file_that_was_written_anew_the_same() {
+    let lab = lab();
+    lab.apply_with("c1", &NoFaults).unwrap();
+    let again = File::options().write(true).open(lab.live().join("into/new")).unwrap();
+    again.set_modified(std::time::SystemTime::now()).unwrap();
+    let host = HostState::open(&lab.live()).unwrap();
+    let guard = host.lock("test").unwrap();
+    guard.undo("c1", "c2", serde_json::Value::Null, &NoFaults).unwrap();
+    drop(guard);
+    lab.assert_before();
+}
+
+#[test]
 fn records_say_what_was_done_and_are_kept_as_long_as_needed() {
     let lab = lab();
     lab.apply_with("c1", &NoFaults).unwrap();

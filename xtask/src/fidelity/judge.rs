@@ -44,7 +44,10 @@ pub(crate) fn judge(one: &Tree, two: &Tree, tree: &Tree, policy: &Policy) -> Ver
         let Some(what) = disagreement(a, b, c) else { continue };
         let difference = Difference { path: path.clone(), what };
         let is_dir = [a, b, c].into_iter().flatten().all(|facts| facts["kind"] == "Directory");
-        match policy.class(&TreePath::new(path.as_os_str().as_bytes()), is_dir) {
+        // The time of a directory in which only volatile things are is the time of the last of these.
+        let only_time = is_dir && difference.what.starts_with("mtime is ") && !difference.what.contains("; ");
+        let judged = if only_time { path.join("anything") } else { path.clone() };
+        match policy.class(&TreePath::new(judged.as_os_str().as_bytes()), is_dir && !only_time) {
             Class::Volatile | Class::Data => verdict.left_out.push(difference),
             Class::Managed | Class::Boot | Class::Own => verdict.wrong.push(difference),
         }

@@ -1,8 +1,10 @@
 //! Live Unix sockets of the host, taken out of a copy.
 //!
-//! The kernel finds a Unix socket by the *real* inode behind a path, through an overlay too, and asks no network namespace:
-//! a process in a copy that connects to `/var/lib/mysql/mysql.sock` would talk to the live server. So every socket that is
-//! bound below the root is deleted in the copy before anything runs there. `/run` and `/tmp` are the copy's own anyway.
+//! A Unix socket with a name in the file system belongs to an inode, and connecting to it asks no network namespace. Whether
+//! the inode of an overlay leads to the one behind it is nowhere promised: Linux 6.18 refuses the connection, but nothing in
+//! its documentation says so. A process in a copy that connects to `/var/lib/mysql/mysql.sock` must not talk to the live server
+//! in any case. So every socket that is bound below the root is deleted in the copy before anything runs there. `/run` and
+//! `/tmp` are the copy's own anyway. A file system that cannot be overlaid is shown read-only, and its sockets stay.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -70,6 +70,10 @@ pub const VOLATILE: &[&str] = &[
     "/var/lib/urandom/**",
     "/var/lib/ucf/cache/**",
     "/var/spool/cron/atspool/**",
+    "/var/spool/exim4/{db,input,msglog}/**",
+    "/var/spool/postfix/{active,bounce,corrupt,defer,deferred,flush,hold,incoming,maildrop,pid,saved,trace}/**",
+    "/var/lib/postfix/master.lock",
+    "/var/**/*.pid",
     "/var/spool/mail/**",
     "/var/mail/**",
     "/etc/.pwd.lock",
@@ -305,6 +309,10 @@ mod tests {
             ("/srv/.greenroom", true, Class::Own),
             ("/opt/state/blobs", true, Class::Own),
             ("/usr/lib/python3/__pycache__/a.pyc", false, Class::Volatile),
+            ("/var/spool/postfix/pid/master.pid", false, Class::Volatile),
+            ("/var/spool/postfix/pid", true, Class::Managed),
+            ("/var/spool/postfix/etc/hosts", false, Class::Managed),
+            ("/var/lib/daemon/daemon.pid", false, Class::Volatile),
         ];
         for (path, is_dir, class) in table {
             assert_eq!(policy.class(&path.into(), is_dir), class, "{path}");

@@ -128,10 +128,21 @@ fn take_back(back: &Back<'_>, change: &ChangeRecord, record: &mut Rehearsal) -> 
             Ok(false)
         }
         Err(error) => {
-            refuse(record, Verdict::CannotBeUndone, format!("taking it back failed: {}", chain(&error)));
+            let restless = if let EngineError::Conflicts(found) = &error { restless(found) } else { String::new() };
+            refuse(record, Verdict::CannotBeUndone, format!("taking it back failed: {}{restless}", chain(&error)));
             Ok(false)
         }
     }
+}
+
+/// Nobody but what the change started works in the second copy: what differs there was written by its services.
+fn restless(found: &apply::Conflicts) -> String {
+    let names: Vec<String> = found.paths.iter().take(5).map(|conflict| conflict.path.to_string()).collect();
+    format!(
+        ". Services of the change wrote to {}: when nobody minds what is in there, add such paths to {}",
+        names.join(", "),
+        crate::site::VOLATILE_LIST
+    )
 }
 
 fn refuse(record: &mut Rehearsal, verdict: Verdict, why: String) {

@@ -63,10 +63,16 @@ pub(super) fn remove_slots(root: BorrowedFd<'_>, dir: BorrowedFd<'_>, record: &R
 }
 
 /// Removes `name` in `dir` with all that is in it. Directories inside are first moved up to `dir`, so that no depth is too
-/// deep for it. That nothing is there is fine.
+/// deep for it. That nothing is there is fine; what an interrupted removal had moved up goes too.
 pub(super) fn remove_tree(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     let mut pending = vec![name.to_vec()];
     let mut moved = 0u64;
+    let prefix = [name_prefix(&pending), b".gone-"].concat();
+    for left in fs::names(dir, b"")?.into_iter().filter(|left| left.starts_with(&prefix)) {
+        let number = std::str::from_utf8(&left[prefix.len()..]).ok().and_then(|number| number.parse().ok());
+        moved = moved.max(number.unwrap_or(0));
+        pending.push(left.into());
+    }
     while let Some(name) = pending.last().cloned() {
         let status = match fs::status(dir, &name) {
             Err(error) if is_absence(&error) => {

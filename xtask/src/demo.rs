@@ -48,16 +48,22 @@ pub(crate) fn run() -> Result<()> {
     say("4. What happened");
     story.types("greenroom log", 0)?;
     story.types("greenroom log --verify", 0)?;
-    say(&format!("That was {:.0} s. `greenroom --help` has the rest; docs/how-it-works.md says why it is safe.", story.began.elapsed().as_secs_f64()));
+    say(&format!(
+        "That was {:.0} s. `greenroom --help` has the rest; docs/how-it-works.md says why it is safe.",
+        story.began.elapsed().as_secs_f64()
+    ));
     Ok(())
 }
 
 /// Builds the command with optimisation and says where it is.
 fn build() -> Result<PathBuf> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let done = std::process::Command::new(&cargo).args(["build", "--release", "--quiet", "--package", "greenroom-cli"]).status()?;
+    let done = std::process::Command::new(&cargo)
+        .args(["build", "--release", "--quiet", "--package", "greenroom-cli"])
+        .status()?;
     ensure!(done.success(), "the build failed");
-    let answer = std::process::Command::new(&cargo).args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
+    let answer =
+        std::process::Command::new(&cargo).args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
     let meta: serde_json::Value = serde_json::from_slice(&answer.stdout)?;
     let target = meta["target_directory"].as_str().context("cargo names no target directory")?;
     Ok(Path::new(target).join("release/greenroom"))

@@ -71,7 +71,8 @@ fn all(repository: &Path) -> Result<Files> {
 
 /// What is missing or different, and what nobody generates any more.
 fn compare(repository: &Path, wanted: &Files) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let differs = |(path, content): &(&PathBuf, &Vec<u8>)| fs::read(repository.join(path)).ok().as_ref() != Some(*content);
+    let differs =
+        |(path, content): &(&PathBuf, &Vec<u8>)| fs::read(repository.join(path)).ok().as_ref() != Some(*content);
     let stale = wanted.iter().filter(differs).map(|(path, _)| path.clone()).collect();
     let mut extra = Vec::new();
     for dir in OWNED {
@@ -151,7 +152,10 @@ mod tests {
     use super::*;
 
     fn skeleton() -> String {
-        parts().iter().map(|(name, _)| format!("# {name}\n<!-- generated: {name} -->\nold\n<!-- end of {name} -->\n")).collect()
+        parts()
+            .iter()
+            .map(|(name, _)| format!("# {name}\n<!-- generated: {name} -->\nold\n<!-- end of {name} -->\n"))
+            .collect()
     }
 
     #[test]

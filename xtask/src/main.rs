@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod fidelity;
 mod generate;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ enum Task {
         /// Names of cases; without any, all are run and docs/fidelity.md is written
         cases: Vec<String>,
     },
+    /// Interrupt apply and undo at random moments, many times
+    Soak(soak::Soak),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::Gen(args) => generate::run(&args),
         Task::Fidelity { cases } => fidelity::run(&cases),
+        Task::Soak(options) => soak::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

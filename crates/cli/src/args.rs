@@ -9,7 +9,12 @@ use greenroom_core::change::parse_duration;
 
 /// Rehearse every production change on a copy of production, put it live, and take it back.
 #[derive(Debug, Parser)]
-#[command(name = "greenroom", version, max_term_width = 100, after_help = "First minute:  greenroom rehearse -- apt-get upgrade")]
+#[command(
+    name = "greenroom",
+    version,
+    max_term_width = 100,
+    after_help = "First minute:  greenroom rehearse -- apt-get -y upgrade"
+)]
 pub struct Cli {
     /// Options of all commands.
     #[command(flatten)]
@@ -23,16 +28,23 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// The root of the host's tree: `/`, or that of a container or a chroot
-    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    #[arg(long, global = true, help_heading = "Options of all commands", value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
     /// Where rehearsals, contents and the ledger are kept
-    #[arg(long, global = true, value_name = "DIR", env = "GREENROOM_STATE", default_value = "/var/lib/greenroom")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of all commands",
+        value_name = "DIR",
+        env = "GREENROOM_STATE",
+        default_value = "/var/lib/greenroom"
+    )]
     pub state: PathBuf,
     /// Print one JSON object on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of all commands")]
     pub json: bool,
     /// Nothing on standard error but errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Options of all commands")]
     pub quiet: bool,
 }
 
@@ -77,7 +89,7 @@ pub struct Rehearse {
     /// A shell command that must succeed once the change is in place
     #[arg(long = "test", value_name = "CMD")]
     pub tests: Vec<String>,
-    /// Kill the change after this time (30s, 5m, 1h30m)
+    /// Kill a command or step after this time (30s, 5m, 1h30m)
     #[arg(long, value_name = "D", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
     /// What to call it
@@ -89,13 +101,13 @@ pub struct Rehearse {
     /// A shell on the copy instead of a command
     #[arg(long, conflicts_with = "command")]
     pub shell: bool,
-    /// Leave the copy's files where they are
+    /// Leave what the copy wrote where it is, until you delete it
     #[arg(long)]
     pub keep: bool,
     /// Share of this machine's cores and memory that a copy may take (where systemd runs the machine)
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(5..=100))]
     pub share: u32,
-    /// The command to run in the copy
+    /// The command to run in the copy, as root; its standard input is empty
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }

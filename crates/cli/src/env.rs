@@ -16,7 +16,10 @@ pub struct Variable {
 
 /// All of them; `cargo xtask gen` puts them into docs/reference.md.
 pub const VARIABLES: &[Variable] = &[
-    Variable { name: "GREENROOM_STATE", help: "where rehearsals, contents and the ledger are kept, unless --state says so" },
+    Variable {
+        name: "GREENROOM_STATE",
+        help: "where rehearsals, contents and the ledger are kept, unless --state says so",
+    },
     Variable { name: "NO_COLOR", help: "when set and not empty: no colours" },
     Variable { name: "SSH_CONNECTION", help: "where the person's session comes from: goes into the ledger" },
     Variable { name: "SUDO_USER", help: "who the person is, where the kernel does not say: goes into the ledger" },

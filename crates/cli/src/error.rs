@@ -55,7 +55,9 @@ impl From<EngineError> for Failure {
         let base = |code| Self::new(code, error.to_string()).causes_of(&error);
         match &error {
             EngineError::Usage { hint, .. } => Self { hints: hint.iter().cloned().collect(), ..base(status::USAGE) },
-            EngineError::Refused { hint, .. } => Self { hints: hint.iter().cloned().collect(), ..base(status::REFUSED) },
+            EngineError::Refused { hint, .. } => {
+                Self { hints: hint.iter().cloned().collect(), ..base(status::REFUSED) }
+            }
             EngineError::Conflicts(conflicts) => {
                 let hint = match conflicts.touched_by.as_slice() {
                     [] => "look at what changed there; then rehearse again on the host as it is now".to_owned(),
@@ -69,7 +71,9 @@ impl From<EngineError> for Failure {
             EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 base(status::FAULT).hint("Greenroom's state belongs to root: run it with sudo")
             }
-            EngineError::Copy(_) => base(status::FAULT).hint("`greenroom doctor` says what of the environment is missing"),
+            EngineError::Copy(_) => {
+                base(status::FAULT).hint("`greenroom doctor` says what of the environment is missing")
+            }
             _ => base(status::FAULT),
         }
     }

@@ -60,12 +60,26 @@ impl World {
 fn json_objects_hold_what_the_contract_names() {
     greenroom_testkit::need_root!();
     let world = World::new();
-    let record = world.sh("echo hello > /etc/greeting; printf x > \"/srv/$(printf 'a\\377')\"; echo log > /var/log/x.log", 0);
-    for key in ["rehearsal", "verdict", "exit_code", "changeset", "entries", "undo_proven", "tests", "volatile_paths", "runtime_only"] {
+    let record =
+        world.sh("echo hello > /etc/greeting; printf x > \"/srv/$(printf 'a\\377')\"; echo log > /var/log/x.log", 0);
+    for key in [
+        "rehearsal",
+        "verdict",
+        "exit_code",
+        "changeset",
+        "entries",
+        "undo_proven",
+        "tests",
+        "volatile_paths",
+        "runtime_only",
+    ] {
         assert!(record.get(key).is_some(), "{key}");
     }
     assert_eq!(record["rehearsal"], "r1");
-    assert_eq!((&record["verdict"], &record["entries"], &record["volatile_paths"]), (&"ready".into(), &2.into(), &1.into()));
+    assert_eq!(
+        (&record["verdict"], &record["entries"], &record["volatile_paths"]),
+        (&"ready".into(), &2.into(), &1.into())
+    );
     let shown = world.json(&["show", "--json", "r1"], 0);
     assert_eq!(shown["entries"][0]["path"], "/etc/greeting");
     assert_eq!(shown["entries"][1]["path"]["base64"], "L3Nydi9h/w==");
@@ -107,7 +121,13 @@ fn exit_statuses() {
     assert_eq!((&record["verdict"], &record["tests"][0]["before"]), (&"tests_failed".into(), &true.into()));
     let slow = ["rehearse", "--json", "--boot", "no", "--timeout", "1s", "--", "sleep", "60"];
     assert_eq!(world.json(&slow, 1)["exit_code"], 124);
-    for usage in [&["rehearse"][..], &["apply", "r99"], &["undo", "c99"], &["show", "nonsense"], &["rehearse", "--net", "all", "--", "true"]] {
+    for usage in [
+        &["rehearse"][..],
+        &["apply", "r99"],
+        &["undo", "c99"],
+        &["show", "nonsense"],
+        &["rehearse", "--net", "all", "--", "true"],
+    ] {
         assert_eq!(world.run(usage).status.code(), Some(2), "{usage:?}");
     }
     // A broken chain.
@@ -176,7 +196,10 @@ fn live_steps_run_on_the_host_at_their_place() {
     assert_eq!(world.read("srv/live-log").unwrap(), "did\nundid\n");
     assert_eq!((world.read("etc/one"), world.read("etc/two")), (None, None));
 
-    let file = world.change_file(&LIVE.replace("live = \"echo did >> /srv/live-log\"", "live = \"test ! -e /srv/stop; echo did >> /srv/live-log; test ! -e /srv/stop\""));
+    let file = world.change_file(&LIVE.replace(
+        "live = \"echo did >> /srv/live-log\"",
+        "live = \"test ! -e /srv/stop; echo did >> /srv/live-log; test ! -e /srv/stop\"",
+    ));
     world.json(&["rehearse", "--json", "--boot", "no", file.to_str().unwrap()], 0);
     std::fs::write(world.root().join("srv/stop"), "").unwrap();
     assert_eq!(world.json(&["apply", "--json", "r2"], 1)["outcome"], "taken back");
@@ -215,7 +238,8 @@ fn copy_steps_put_files_with_owner_and_mode() {
     greenroom_testkit::need_root!();
     let world = World::new();
     std::fs::write(world.dir.path().join("motd"), "welcome\n").unwrap();
-    let file = world.change_file("[[step]]\ncopy = {from = \"motd\", to = \"/etc/motd\", mode = \"0640\", owner = \"mail:adm\"}\n");
+    let file = world
+        .change_file("[[step]]\ncopy = {from = \"motd\", to = \"/etc/motd\", mode = \"0640\", owner = \"mail:adm\"}\n");
     world.json(&["rehearse", "--json", "--boot", "no", file.to_str().unwrap()], 0);
     world.json(&["apply", "--json", "r1"], 0);
     let stat = Command::new("stat").args(["-c", "%a %u %g"]).arg(world.root().join("etc/motd")).output().unwrap();

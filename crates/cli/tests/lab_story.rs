@@ -79,7 +79,8 @@ fn a_service_that_fails_after_apply_leads_to_undo() {
     let host = host_with_greenroom(&lab, "breaks");
     let prepare = format!("printf '{PROBE}' > /root/probe.service; touch /run/only-on-the-host");
     host.exec_ok(&["sh", "-c", &prepare]).unwrap();
-    let change = "cp /root/probe.service /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now probe";
+    let change =
+        "cp /root/probe.service /etc/systemd/system/ && systemctl daemon-reload && systemctl enable --now probe";
     let rehearsed = greenroom(&host, &["rehearse", "--json", "--", "sh", "-c", change]);
     assert_eq!(json(&rehearsed)["verdict"], "ready", "{}", rehearsed.out());
     let applied = greenroom(&host, &["apply", "--json", "r1"]);

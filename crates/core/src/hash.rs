@@ -11,9 +11,7 @@ pub struct ContentHash(pub [u8; 32]);
 
 /// A text that is not 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a content hash: 64 hexadecimal digits are expected, this has {0} characters or other letters"
-)]
+#[error("not a content hash: 64 hexadecimal digits are expected, this has {0} characters or other letters")]
 pub struct NotAHash(usize);
 
 impl ContentHash {

@@ -88,9 +88,7 @@ impl TreePath {
     /// Whether no component is `.`, `..` or holds a NUL byte: such a path names one place in the tree and no other.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.0[1..]
-            .split(|b| *b == b'/')
-            .all(|part| part != b"." && part != b".." && !part.contains(&0))
+        self.0[1..].split(|b| *b == b'/').all(|part| part != b"." && part != b".." && !part.contains(&0))
     }
 
     /// The number of components.

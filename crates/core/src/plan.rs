@@ -155,11 +155,7 @@ pub fn full_name(unit: &str) -> String {
         ".swap",
         ".device",
     ];
-    if SUFFIXES.iter().any(|suffix| unit.ends_with(suffix)) {
-        unit.to_owned()
-    } else {
-        format!("{unit}.service")
-    }
+    if SUFFIXES.iter().any(|suffix| unit.ends_with(suffix)) { unit.to_owned() } else { format!("{unit}.service") }
 }
 
 /// Joins what the copy showed, what still maps replaced files and what the change file wishes, one action a unit.
@@ -171,20 +167,14 @@ pub fn actions(jobs: &[UnitAction], maps: &[String], wishes: &ApplyOptions) -> V
     let mut out: Vec<UnitAction> = Vec::new();
     let mut push = |unit: String, verb: UnitVerb, reason: Reason| {
         let never = is_never_restarted(&unit, &wishes.never_restart);
-        if never
-            && (reason != Reason::Named
-                || wishes.never_restart.iter().any(|n| full_name(n) == unit))
-        {
-            let measured =
-                reason == Reason::Job && matches!(verb, UnitVerb::Start | UnitVerb::Stop);
+        if never && (reason != Reason::Named || wishes.never_restart.iter().any(|n| full_name(n) == unit)) {
+            let measured = reason == Reason::Job && matches!(verb, UnitVerb::Start | UnitVerb::Stop);
             if !measured || wishes.never_restart.iter().any(|n| full_name(n) == unit) {
                 return;
             }
         }
         match out.iter_mut().find(|a| a.unit == unit) {
-            Some(known) if reason == Reason::Named && known.verb == UnitVerb::Restart => {
-                known.verb = verb
-            }
+            Some(known) if reason == Reason::Named && known.verb == UnitVerb::Restart => known.verb = verb,
             Some(_) => {}
             None => out.push(UnitAction { unit, verb, reason }),
         }
@@ -226,20 +216,12 @@ mod tests {
             "dbus.service".to_owned(),
             "user@0.service".to_owned(),
         ];
-        let wishes = ApplyOptions {
-            restart: vec!["shop".into()],
-            reload: vec!["ssh".into()],
-            ..ApplyOptions::default()
-        };
+        let wishes =
+            ApplyOptions { restart: vec!["shop".into()], reload: vec!["ssh".into()], ..ApplyOptions::default() };
         let found = lines(&actions(&jobs, &maps, &wishes));
         assert_eq!(
             found,
-            [
-                "stop apache2.service",
-                "start nginx.service",
-                "reload ssh.service",
-                "restart shop.service"
-            ]
+            ["stop apache2.service", "start nginx.service", "reload ssh.service", "restart shop.service"]
         );
     }
 
@@ -247,14 +229,9 @@ mod tests {
     fn never_restart_is_kept_but_a_measured_start_goes_live() {
         let jobs = [job("docker.service", UnitVerb::Start), job("dbus.service", UnitVerb::Restart)];
         assert_eq!(lines(&actions(&jobs, &[], &ApplyOptions::default())), ["start docker.service"]);
-        let wishes =
-            ApplyOptions { never_restart: vec!["docker".into(), "ssh".into()], ..ApplyOptions::default() };
+        let wishes = ApplyOptions { never_restart: vec!["docker".into(), "ssh".into()], ..ApplyOptions::default() };
         assert!(actions(&jobs, &["ssh.service".into()], &wishes).is_empty());
         let wishes = ApplyOptions { restart: vec!["dbus".into()], ..ApplyOptions::default() };
-        assert_eq!(
-            lines(&actions(&[], &[], &wishes)),
-            ["restart dbus.service"],
-            "a person who names it means it"
-        );
+        assert_eq!(lines(&actions(&[], &[], &wishes)), ["restart dbus.service"], "a person who names it means it");
     }
 }

@@ -90,11 +90,7 @@ pub const VOLATILE: &[&str] = &[
 
 /// Data directories of known stores, each with the unit patterns that own it.
 pub const STORES: &[Store] = &[
-    Store {
-        name: "PostgreSQL",
-        path: "/var/lib/postgresql",
-        units: &["postgresql.service", "postgresql@*.service"],
-    },
+    Store { name: "PostgreSQL", path: "/var/lib/postgresql", units: &["postgresql.service", "postgresql@*.service"] },
     Store {
         name: "MySQL/MariaDB",
         path: "/var/lib/mysql",
@@ -103,28 +99,15 @@ pub const STORES: &[Store] = &[
     Store {
         name: "Redis",
         path: "/var/lib/redis",
-        units: &[
-            "redis.service",
-            "redis-server.service",
-            "redis-server@*.service",
-            "redis@*.service",
-        ],
+        units: &["redis.service", "redis-server.service", "redis-server@*.service", "redis@*.service"],
     },
     Store {
         name: "Valkey",
         path: "/var/lib/valkey",
         units: &["valkey.service", "valkey-server.service", "valkey-server@*.service"],
     },
-    Store {
-        name: "MongoDB",
-        path: "/var/lib/mongodb",
-        units: &["mongod.service", "mongodb.service"],
-    },
-    Store {
-        name: "Elasticsearch",
-        path: "/var/lib/elasticsearch",
-        units: &["elasticsearch.service"],
-    },
+    Store { name: "MongoDB", path: "/var/lib/mongodb", units: &["mongod.service", "mongodb.service"] },
+    Store { name: "Elasticsearch", path: "/var/lib/elasticsearch", units: &["elasticsearch.service"] },
     Store { name: "InfluxDB", path: "/var/lib/influxdb", units: &["influxdb.service"] },
     Store { name: "Docker", path: "/var/lib/docker", units: &["docker.service", "docker.socket"] },
     Store { name: "containerd", path: "/var/lib/containerd", units: &["containerd.service"] },
@@ -147,8 +130,7 @@ pub struct Store {
 }
 
 /// What is never transplanted: [`Class::Boot`].
-const BOOT: &[&str] =
-    &["/boot/**", "/efi/**", "/lib/modules/**", "/usr/lib/modules/**", "/lib/firmware/*ucode/**"];
+const BOOT: &[&str] = &["/boot/**", "/efi/**", "/lib/modules/**", "/usr/lib/modules/**", "/lib/firmware/*ucode/**"];
 
 /// Greenroom's own places, at the root and at the top of other file systems.
 const OWN: &[&str] = &[
@@ -198,8 +180,7 @@ impl Policy {
         let lines = extra.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
         let written = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         for (line, pattern) in VOLATILE.iter().map(|p| (0, *p)).chain(written) {
-            let (bare, negative) =
-                pattern.strip_prefix('!').map_or((pattern, false), |rest| (rest, true));
+            let (bare, negative) = pattern.strip_prefix('!').map_or((pattern, false), |rest| (rest, true));
             let bad = |reason: String| BadPattern { line, pattern: pattern.to_owned(), reason };
             if !bare.starts_with('/') {
                 return Err(bad("it must begin with /".to_owned()));
@@ -273,11 +254,7 @@ fn is_machine_fs(path: &TreePath) -> bool {
 /// # Errors
 /// A sentence saying what is wrong with it.
 pub fn glob(pattern: &str) -> Result<globset::Glob, String> {
-    GlobBuilder::new(pattern)
-        .literal_separator(true)
-        .backslash_escape(true)
-        .build()
-        .map_err(|e| e.kind().to_string())
+    GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).build().map_err(|e| e.kind().to_string())
 }
 
 #[cfg(test)]
@@ -287,8 +264,7 @@ mod tests {
     #[test]
     fn classes() {
         let extra = "# ours\n/srv/app/cache/**\n!/var/log/keep.me\n";
-        let policy =
-            Policy::new(extra, vec!["/var/lib/mysql".into()], vec!["/opt/state".into()]).unwrap();
+        let policy = Policy::new(extra, vec!["/var/lib/mysql".into()], vec!["/opt/state".into()]).unwrap();
         let table = [
             ("/etc/passwd", false, Class::Managed),
             ("/etc/passwd-", false, Class::Volatile),

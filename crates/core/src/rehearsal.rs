@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{Effects, RuntimeOnly};
 use crate::change::ApplyOptions;
+use crate::effect::{Effects, RuntimeOnly};
 use crate::plan::{Part, UnitAction};
 use crate::{ContentHash, TreePath};
 

@@ -62,8 +62,7 @@ pub fn unified(before: &[u8], after: &[u8], limits: Limits) -> String {
     };
     let old: Vec<&str> = old.split_inclusive('\n').collect();
     let new: Vec<&str> = new.split_inclusive('\n').collect();
-    let mut page =
-        Page { text: String::new(), left: limits.lines, omitted: 0, columns: limits.columns };
+    let mut page = Page { text: String::new(), left: limits.lines, omitted: 0, columns: limits.columns };
     for hunk in similar::group_diff_ops(operations(&old, &new), CONTEXT) {
         page.hunk(&hunk, &old, &new);
     }
@@ -78,8 +77,7 @@ fn text(content: &[u8]) -> Option<&str> {
 /// only when that is cheap.
 fn operations(old: &[&str], new: &[&str]) -> Vec<DiffOp> {
     let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let tail =
-        old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
     let (old_end, new_end) = (old.len() - tail, new.len() - tail);
     let (old_len, new_len) = (old_end - head, new_end - head);
     if old_len.saturating_mul(new_len) <= DEAREST {
@@ -90,10 +88,7 @@ fn operations(old: &[&str], new: &[&str]) -> Vec<DiffOp> {
         DiffOp::Replace { old_index: head, old_len, new_index: head, new_len },
         DiffOp::Equal { old_index: old_end, new_index: new_end, len: tail },
     ];
-    whole
-        .into_iter()
-        .filter(|op| !op.old_range().is_empty() || !op.new_range().is_empty())
-        .collect()
+    whole.into_iter().filter(|op| !op.old_range().is_empty() || !op.new_range().is_empty()).collect()
 }
 
 /// The diff being written, up to its limit.
@@ -179,9 +174,7 @@ fn shown(line: &str, columns: usize) -> String {
 
 /// Whether printing `c` does more than show it: control characters, and those that [`Shown`] takes for hiding.
 pub(crate) fn acts_on_terminal(c: char) -> bool {
-    c.is_control()
-        || (!c.is_ascii()
-            && Shown(c.encode_utf8(&mut [0; 4]).as_bytes()).to_string().starts_with('\\'))
+    c.is_control() || (!c.is_ascii() && Shown(c.encode_utf8(&mut [0; 4]).as_bytes()).to_string().starts_with('\\'))
 }
 
 #[cfg(test)]
@@ -201,11 +194,7 @@ mod tests {
             ("", "new\n", "@@ -0,0 +1 @@\n+new\n"),
             ("old\n", "", "@@ -1 +0,0 @@\n-old\n"),
             ("a\n", "a", "@@ -1 +1 @@\n-a\n+a\n\\ No newline at end of file\n"),
-            (
-                "1\n2\n3\n4\n5\n6\n7\n8\nx\n",
-                "1\n2\n3\n4\n5\n6\n7\n8\ny\n",
-                "@@ -6,4 +6,4 @@\n 6\n 7\n 8\n-x\n+y\n",
-            ),
+            ("1\n2\n3\n4\n5\n6\n7\n8\nx\n", "1\n2\n3\n4\n5\n6\n7\n8\ny\n", "@@ -6,4 +6,4 @@\n 6\n 7\n 8\n-x\n+y\n"),
         ];
         for (before, after, expected) in cases {
             assert_eq!(diff(before, after), expected);
@@ -223,10 +212,7 @@ mod tests {
         let limits = Limits { bytes: 8, ..Limits::default() };
         assert_eq!(unified(b"a\0", b"abc", limits), "binary files differ (2 bytes → 3 bytes)\n");
         assert_eq!(unified(b"a", b"\xff\xfe", limits), "binary files differ (1 bytes → 2 bytes)\n");
-        assert_eq!(
-            unified(b"a", b"123456789", limits),
-            "too large to compare here (1 bytes → 9 bytes)\n"
-        );
+        assert_eq!(unified(b"a", b"123456789", limits), "too large to compare here (1 bytes → 9 bytes)\n");
         assert!(is_text("ä".as_bytes()) && !is_text(b"\xe4"));
     }
 
@@ -239,8 +225,7 @@ mod tests {
         assert!(text.starts_with("@@ -1,20002 +1,20002 @@\n same\n-a0\n-a1\n"), "{}", &text[..80]);
         assert!(text.ends_with("\n… 38003 more lines\n"), "{}", &text[text.len() - 40..]);
         assert_eq!(text.lines().count(), 2_001);
-        let wide =
-            unified(b"", "x".repeat(5_000).as_bytes(), Limits { columns: 10, ..Limits::default() });
+        let wide = unified(b"", "x".repeat(5_000).as_bytes(), Limits { columns: 10, ..Limits::default() });
         assert!(wide.contains("+xxxxxxxxxx…\n"));
     }
 

@@ -59,12 +59,21 @@ fn user() -> Finding {
 fn program(name: &str, mend: &str, needed: bool) -> Finding {
     let dirs = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     let found = dirs.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.exists());
-    finding(name, found.map(|path| path.display().to_string()).ok_or_else(|| "not installed".to_owned()), needed, Some(mend))
+    finding(
+        name,
+        found.map(|path| path.display().to_string()).ok_or_else(|| "not installed".to_owned()),
+        needed,
+        Some(mend),
+    )
 }
 
 fn bus(root: &Path) -> Finding {
     let has = ["usr/bin/dbus-daemon", "usr/bin/dbus-broker"].iter().any(|path| root.join(path).exists());
-    let outcome = if has { Ok("installed".to_owned()) } else { Err("not installed: what a change does to services is found by comparing, not by listening".to_owned()) };
+    let outcome = if has {
+        Ok("installed".to_owned())
+    } else {
+        Err("not installed: what a change does to services is found by comparing, not by listening".to_owned())
+    };
     finding("system bus", outcome, false, Some("apt-get install -y dbus"))
 }
 
@@ -118,5 +127,10 @@ fn exchange(root: &Path) -> Finding {
             Err(error) => Err(error.to_string()),
         }
     };
-    finding("exchange of files (renameat2)", attempt(), true, Some("the host's root must be on ext4, XFS, btrfs or overlayfs"))
+    finding(
+        "exchange of files (renameat2)",
+        attempt(),
+        true,
+        Some("the host's root must be on ext4, XFS, btrfs or overlayfs"),
+    )
 }

@@ -70,7 +70,8 @@ pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> 
         for name in &gone.rehearsals {
             state.drop_rehearsal(name)?;
         }
-        gone.copies = greenroom_host::copy::sweep(&state.dir().join("copies")).map_err(EngineError::system("remove old copies"))?;
+        gone.copies = greenroom_host::copy::sweep(&state.dir().join("copies"))
+            .map_err(EngineError::system("remove old copies"))?;
     }
     drop_changesets(state, &needed, wanted.dry_run, &mut gone)?;
     drop_blobs(state, &contents, wanted.dry_run, &mut gone)?;
@@ -100,7 +101,12 @@ fn is_young(path: &Path) -> bool {
     age.is_none_or(|age| age < YOUNG)
 }
 
-fn drop_changesets(state: &State, needed: &BTreeSet<ContentHash>, dry: bool, gone: &mut Gone) -> Result<(), EngineError> {
+fn drop_changesets(
+    state: &State,
+    needed: &BTreeSet<ContentHash>,
+    dry: bool,
+    gone: &mut Gone,
+) -> Result<(), EngineError> {
     let dir = state.dir().join("changesets");
     for entry in fs::read_dir(&dir).map_err(EngineError::file("read", &dir))?.flatten() {
         let id: Option<ContentHash> = entry.file_name().to_str().and_then(|name| name.parse().ok());

@@ -44,10 +44,8 @@ impl State {
         }
         let dir = fs::canonicalize(dir).map_err(EngineError::file("find", dir))?;
         let ledger = SqliteLedger::open(&dir.join("ledger"))?;
-        let blobs = DirBlobs::open(&dir.join("blobs")).map_err(|source| EngineError::Damaged {
-            path: dir.join("blobs"),
-            source: Box::new(source),
-        })?;
+        let blobs = DirBlobs::open(&dir.join("blobs"))
+            .map_err(|source| EngineError::Damaged { path: dir.join("blobs"), source: Box::new(source) })?;
         Ok(Self { dir, ledger, blobs })
     }
 
@@ -73,9 +71,16 @@ impl State {
         let id = changeset.id();
         let path = self.changeset_path(&id);
         if !path.exists() {
-            let mut bytes = Vec::new();
-            codec::encode(changeset, &mut |piece| bytes.extend_from_slice(piece));
-            write_durably(&path, &bytes).map_err(EngineError::file("write", path))?;
+            let write = |file: &mut io::BufWriter<fs::File>| {
+                let mut outcome = Ok(());
+                codec::encode(changeset, &mut |piece| {
+                    if outcome.is_ok() {
+                        outcome = file.write_all(piece);
+                    }
+                });
+                outcome
+            };
+            write_durably_by(&path, write).map_err(EngineError::file("write", path))?;
         }
         Ok(id)
     }
@@ -87,7 +92,8 @@ impl State {
     pub fn changeset(&self, id: &ContentHash) -> Result<Changeset, EngineError> {
         let path = self.changeset_path(id);
         let bytes = fs::read(&path).map_err(EngineError::file("read", &path))?;
-        let damaged = |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Damaged { path: path.clone(), source };
+        let damaged =
+            |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Damaged { path: path.clone(), source };
         if ContentHash::of(&bytes) != *id {
             return Err(damaged("its content does not have the hash that is its name".into()));
         }
@@ -123,8 +129,9 @@ impl State {
         let path = self.rehearsal_path(id);
         let valid = id.strip_prefix('r').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
         match fs::read(&path) {
-            Ok(text) if valid => serde_json::from_slice(&text)
-                .map_err(|error| EngineError::Damaged { path, source: Box::new(error) }),
+            Ok(text) if valid => {
+                serde_json::from_slice(&text).map_err(|error| EngineError::Damaged { path, source: Box::new(error) })
+            }
             Err(error) if valid && error.kind() != io::ErrorKind::NotFound => {
                 Err(EngineError::File { doing: "read", path, source: error })
             }
@@ -171,11 +178,20 @@ impl State {
 /// # Errors
 /// The kernel's.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_durably_by(path, |file| file.write_all(bytes))
+}
+
+/// The same for a content that is not in memory as a whole.
+fn write_durably_by(
+    path: &Path,
+    write: impl FnOnce(&mut io::BufWriter<fs::File>) -> io::Result<()>,
+) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let temporary = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut buffered = io::BufWriter::new(file);
+    write(&mut buffered)?;
+    buffered.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(&temporary, path)?;
     fs::File::open(dir)?.sync_all()
 }

@@ -51,9 +51,7 @@ fn conformance(store: &dyn BlobStore, files: &Path) {
     std::fs::remove_file(&source).unwrap();
 
     assert_eq!(hashes(store), [empty, hello, adopted, ContentHash::of(&big)].into());
-    for (hash, bytes) in
-        [(empty, &b""[..]), (hello, b"hello"), (adopted, b"adopted"), (ContentHash::of(&big), &big)]
-    {
+    for (hash, bytes) in [(empty, &b""[..]), (hello, b"hello"), (adopted, b"adopted"), (ContentHash::of(&big), &big)] {
         assert_eq!(content(store, hash), bytes);
         assert!(store.contains(hash).unwrap());
         store.verify(hash).unwrap();
@@ -146,14 +144,9 @@ fn only_regular_files_are_adopted() {
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(&target, &link).unwrap();
     let fifo = dir.path().join("fifo");
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
-        .unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     for path in [&link, &fifo, &dir.path().to_path_buf()] {
-        assert!(
-            matches!(store.adopt_link(path, hash), Err(BlobError::NotAFile(_))),
-            "{}",
-            path.display()
-        );
+        assert!(matches!(store.adopt_link(path, hash), Err(BlobError::NotAFile(_))), "{}", path.display());
     }
     assert_eq!(hashes(&store), BTreeSet::new());
 }
@@ -179,7 +172,8 @@ fn damage_is_reported_never_used_and_mended_by_putting_again() {
     for put in puts {
         for wrong in [&b""[..], b"the right c", b"the wrong content", b"the right content "] {
             damage(&store.path(hash), wrong);
-            let is_damaged = |error: BlobError| matches!(error, BlobError::Damaged { found, .. } if found == ContentHash::of(wrong));
+            let is_damaged =
+                |error: BlobError| matches!(error, BlobError::Damaged { found, .. } if found == ContentHash::of(wrong));
             assert!(is_damaged(store.open_verified(hash).unwrap_err()));
             assert!(is_damaged(store.copy_out(hash, &mut io::sink()).unwrap_err()));
             assert!(is_damaged(store.verify(hash).unwrap_err()));
@@ -227,10 +221,7 @@ fn many_put_the_same_at_once() {
             scope.spawn(|| {
                 let store = DirBlobs::open(&dir.path().join("blobs")).unwrap();
                 for content in &contents {
-                    assert_eq!(
-                        store.put_reader(&mut &content[..]).unwrap(),
-                        ContentHash::of(content)
-                    );
+                    assert_eq!(store.put_reader(&mut &content[..]).unwrap(), ContentHash::of(content));
                 }
             });
         }

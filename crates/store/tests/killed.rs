@@ -106,8 +106,7 @@ fn processes_append_at_the_same_time() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let children: Vec<_> =
-        (0..4).map(|_| start("processes_append_at_the_same_time", dir.path())).collect();
+    let children: Vec<_> = (0..4).map(|_| start("processes_append_at_the_same_time", dir.path())).collect();
     for mut child in children {
         child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
         assert!(child.wait().unwrap().success());

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use greenroom_store::ledger::{
-    Actor, Draft, Entry, Filter, Ledger, LedgerError, NO_HASH, SqliteLedger, Verdict,
-};
+use greenroom_store::ledger::{Actor, Draft, Entry, Filter, Ledger, LedgerError, NO_HASH, SqliteLedger, Verdict};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use serde_json::json;
@@ -68,13 +66,7 @@ fn conformance<L: Ledger>(open: impl Fn() -> L + Sync) {
 }
 
 fn refuses_bad_drafts(ledger: &impl Ledger) {
-    let times = [
-        "",
-        "yesterday",
-        "2026-01-31T20:15:00Z",
-        "2026-01-31T20:15:00.000+01:00",
-        "2026-01-31 20:15:00.000Z",
-    ];
+    let times = ["", "yesterday", "2026-01-31T20:15:00Z", "2026-01-31T20:15:00.000+01:00", "2026-01-31 20:15:00.000Z"];
     for at in times {
         let refused = ledger.append(&Draft { at: at.into(), ..draft(0) });
         assert!(matches!(refused, Err(LedgerError::BadDraft { field: "at", .. })), "{at}");
@@ -272,12 +264,7 @@ fn a_missing_database_or_anchor_is_seen() {
     let anchor = std::fs::read(&head).unwrap();
     std::fs::remove_file(&head).unwrap();
     assert_eq!(broken_at(dir.path()), 3);
-    for garbled in [
-        "",
-        "greenroom-ledger-head 1 3",
-        "greenroom-ledger-head 1 03 x\n",
-        "greenroom-ledger-head 1 0 \n",
-    ] {
+    for garbled in ["", "greenroom-ledger-head 1 3", "greenroom-ledger-head 1 03 x\n", "greenroom-ledger-head 1 0 \n"] {
         std::fs::write(&head, garbled).unwrap();
         assert_eq!(broken_at(dir.path()), 3, "{garbled}");
     }
@@ -332,8 +319,7 @@ fn the_log_stays_readable_where_it_is_damaged() {
     let holes: Vec<u64> = listing.unreadable.iter().map(|hole| hole.seq).collect();
     assert_eq!(holes.len(), 2);
     assert!(holes[0] == 7 && holes[1] <= 201 && !read.contains(&holes[1]), "{holes:?}");
-    let some =
-        ledger.entries(&Filter { since: 150, limit: Some(100), ..Filter::default() }).unwrap();
+    let some = ledger.entries(&Filter { since: 150, limit: Some(100), ..Filter::default() }).unwrap();
     assert_eq!(some.entries.len(), 100);
     assert_eq!(broken_at(dir.path()), 7);
 }
@@ -351,9 +337,7 @@ fn files_are_private_and_reading_writes_nothing() {
     assert_eq!(mode(&ledger_dir), 0o700);
     let list = || {
         let entries = std::fs::read_dir(&ledger_dir).unwrap().map(Result::unwrap);
-        entries
-            .map(|entry| (entry.file_name(), entry.metadata().unwrap().modified().unwrap()))
-            .collect::<BTreeSet<_>>()
+        entries.map(|entry| (entry.file_name(), entry.metadata().unwrap().modified().unwrap())).collect::<BTreeSet<_>>()
     };
     let before = list();
     let names: Vec<_> = before.iter().map(|(name, _)| name.to_str().unwrap()).collect();
@@ -402,21 +386,14 @@ fn other_formats_and_other_databases_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path(), 1);
     sql(dir.path(), "PRAGMA user_version = 2");
-    for error in [
-        SqliteLedger::open(dir.path()).unwrap_err(),
-        SqliteLedger::open_read_only(dir.path()).unwrap_err(),
-    ] {
+    for error in [SqliteLedger::open(dir.path()).unwrap_err(), SqliteLedger::open_read_only(dir.path()).unwrap_err()] {
         assert!(matches!(error, LedgerError::Newer { found: 2, known: 1, .. }), "{error}");
         assert!(error.to_string().ends_with("upgrade Greenroom"), "{error}");
     }
     let dir = tempfile::tempdir().unwrap();
     sql(dir.path(), "CREATE TABLE entry (x)");
     assert!(matches!(SqliteLedger::open(dir.path()), Err(LedgerError::NotALedger { .. })));
-    std::fs::write(
-        dir.path().join("ledger.db"),
-        "not a database at all, but long enough".repeat(40),
-    )
-    .unwrap();
+    std::fs::write(dir.path().join("ledger.db"), "not a database at all, but long enough".repeat(40)).unwrap();
     assert!(matches!(SqliteLedger::open(dir.path()), Err(LedgerError::Database { .. })));
 }
 

@@ -56,7 +56,8 @@ pub(super) fn undo(world: &World) -> Result<Vec<Measured>> {
     let rehearsal = text(&host.rehearse(EDIT)?.answer, "rehearsal")?;
     let mut last = text(&host.run(&["apply", &rehearsal, "--json"])?.answer, "change")?;
     let aside = host.dir.join("aside");
-    let pairs: Vec<(PathBuf, PathBuf)> = files.iter().enumerate().map(|(n, file)| (file.clone(), aside.join(n.to_string()))).collect();
+    let pairs: Vec<(PathBuf, PathBuf)> =
+        files.iter().enumerate().map(|(n, file)| (file.clone(), aside.join(n.to_string()))).collect();
     fs::create_dir(&aside).context("cannot make a directory")?;
     for (file, other) in &pairs {
         fs::copy(file, other).context("cannot copy a file")?;

@@ -41,7 +41,14 @@ fn one(world: &World, what: &'static str, files: usize, gigabytes: u64) -> Resul
         Ok(took)
     };
     let (ours, theirs) = in_turn(ROUNDS, ours, theirs)?;
-    Ok(Measured { what, peer: "mount(2) of the same overlay", unit: "ms", ours, theirs, targets: vec![Target::AtMost(30.0)] })
+    Ok(Measured {
+        what,
+        peer: "mount(2) of the same overlay",
+        unit: "ms",
+        ours,
+        theirs,
+        targets: vec![Target::AtMost(30.0)],
+    })
 }
 
 /// Brings a root to about this size: small files, and one large file for each gigabyte.
@@ -59,7 +66,8 @@ fn fill(root: &Path, files: usize, gigabytes: u64) -> Result<()> {
     let each = (gigabytes * 1_000_000_000).saturating_sub(filled) / gigabytes;
     for number in 0..gigabytes {
         let file = File::create(top.join(format!("large-{number}"))).context("cannot make a large file")?;
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, each).context("no room for a large file")?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, each)
+            .context("no room for a large file")?;
     }
     Ok(())
 }

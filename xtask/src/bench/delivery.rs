@@ -28,8 +28,11 @@ pub(super) fn apply(world: &World) -> Result<Vec<Measured>> {
     }
     // The change file brings the same files as the directory has.
     let change = host.dir.join("change.toml");
-    let steps: String = (0..200).map(|n| format!("[[step]]\ncopy = {{ from = \"source/file-{n}.conf\", to = \"/srv/app/file-{n}.conf\" }}\n")).collect();
-    fs::write(&change, format!("name = \"200 files\"\n[[step]]\nrun = \"mkdir -p /srv/app\"\n{steps}")).context("cannot write a file")?;
+    let steps: String = (0..200)
+        .map(|n| format!("[[step]]\ncopy = {{ from = \"source/file-{n}.conf\", to = \"/srv/app/file-{n}.conf\" }}\n"))
+        .collect();
+    fs::write(&change, format!("name = \"200 files\"\n[[step]]\nrun = \"mkdir -p /srv/app\"\n{steps}"))
+        .context("cannot write a file")?;
     let change = change.display().to_string();
     let ours = || {
         let rehearsal = text(&host.run(&["rehearse", "--boot", "no", "--json", &change])?.answer, "rehearsal")?;

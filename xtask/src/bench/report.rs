@@ -56,7 +56,8 @@ pub(super) fn write(world: &World, measured: &[Measured]) -> Result<()> {
     let (before, rest) = text.split_once(BEGIN).context("docs/benchmarks.md has lost its marker")?;
     let (old, after) = rest.split_once(END).context("docs/benchmarks.md has lost its marker")?;
     let name = |line: &str| line.split('|').nth(1).map(|cell| cell.trim().to_owned());
-    let mut lines: Vec<String> = old.lines().filter(|l| l.starts_with("| ") && !HEAD.contains(*l)).map(str::to_owned).collect();
+    let mut lines: Vec<String> =
+        old.lines().filter(|l| l.starts_with("| ") && !HEAD.contains(*l)).map(str::to_owned).collect();
     for one in measured {
         let new = line(one);
         match lines.iter_mut().find(|line| name(line).as_deref() == Some(one.what)) {

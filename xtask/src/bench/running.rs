@@ -145,7 +145,9 @@ impl Drop for Machine {
 
 fn is_first(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line.strip_prefix("NSpid:").is_some_and(|l| l.split_whitespace().skip(1).last() == Some("1")))
+    status
+        .lines()
+        .any(|line| line.strip_prefix("NSpid:").is_some_and(|l| l.split_whitespace().skip(1).last() == Some("1")))
 }
 
 /// This process in control groups of its own: where systemd does not run the machine, a bare boot would share its units'

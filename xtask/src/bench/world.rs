@@ -82,7 +82,13 @@ impl Host<'_> {
         let began = Instant::now();
         let output = self.command(args).output().context("cannot start greenroom")?;
         let took = began.elapsed();
-        ensure!(output.status.success(), "greenroom {} ended with {}: {}", args.join(" "), output.status, shown(&output.stdout));
+        ensure!(
+            output.status.success(),
+            "greenroom {} ended with {}: {}",
+            args.join(" "),
+            output.status,
+            shown(&output.stdout)
+        );
         let answer = serde_json::from_slice(&output.stdout).with_context(|| format!("greenroom {}", args.join(" ")))?;
         Ok(Ran { took, answer })
     }

@@ -121,11 +121,25 @@ mod tests {
     #[test]
     fn only_what_two_direct_runs_agree_on_counts() {
         let policy = Policy::new("", vec![], vec![]).unwrap();
-        let one = tree(&[("/a", &[("mode", "1"), ("content", "x")]), ("/key", &[("content", "r1")]), ("/gone", &[]), ("/var/log/a", &[])]);
-        let two = tree(&[("/a", &[("mode", "1"), ("content", "x")]), ("/key", &[("content", "r2")]), ("/gone", &[]), ("/var/log/a", &[])]);
+        let one = tree(&[
+            ("/a", &[("mode", "1"), ("content", "x")]),
+            ("/key", &[("content", "r1")]),
+            ("/gone", &[]),
+            ("/var/log/a", &[]),
+        ]);
+        let two = tree(&[
+            ("/a", &[("mode", "1"), ("content", "x")]),
+            ("/key", &[("content", "r2")]),
+            ("/gone", &[]),
+            ("/var/log/a", &[]),
+        ]);
         let same = judge(&one, &two, &one, &policy);
         assert_eq!((same.wrong.len(), same.left_out.len(), same.chance), (0, 0, 1));
-        let other = tree(&[("/a", &[("mode", "2"), ("content", "x")]), ("/key", &[("content", "r3"), ("xattr", "new")]), ("/new", &[])]);
+        let other = tree(&[
+            ("/a", &[("mode", "2"), ("content", "x")]),
+            ("/key", &[("content", "r3"), ("xattr", "new")]),
+            ("/new", &[]),
+        ]);
         let found = judge(&one, &two, &other, &policy);
         let wrong: Vec<String> = found.wrong.iter().map(|d| format!("{}: {}", d.path.display(), d.what)).collect();
         assert_eq!(
@@ -143,8 +157,10 @@ mod tests {
     #[test]
     fn places_are_what_a_person_would_name() {
         let list = ["/var/log/apt/term.log", "/var/log/dpkg.log", "/usr/lib/x/__pycache__/a.pyc", "/etc/x"];
-        let differences: Vec<Difference> = list.iter().map(|path| Difference { path: path.into(), what: String::new() }).collect();
-        let shown: Vec<String> = places(&differences).into_iter().map(|(place, count)| format!("{place} {count}")).collect();
+        let differences: Vec<Difference> =
+            list.iter().map(|path| Difference { path: path.into(), what: String::new() }).collect();
+        let shown: Vec<String> =
+            places(&differences).into_iter().map(|(place, count)| format!("{place} {count}")).collect();
         assert_eq!(shown, ["`/var/log` 2", "`/etc/x` 1", "`__pycache__` 1"]);
     }
 }

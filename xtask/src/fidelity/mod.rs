@@ -82,6 +82,7 @@ fn build() -> Result<PathBuf> {
         .status()
         .context("cannot start cargo")?;
     ensure!(status.success(), "the release build failed");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), |dir| workspace().join(dir));
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), |dir| workspace().join(dir));
     Ok(target.join("release/greenroom"))
 }

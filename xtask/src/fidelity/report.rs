@@ -10,7 +10,9 @@ const ABOUT: &str = include_str!("about.md");
 
 /// Whether all is as the direct run left it, and undo brought back what was.
 pub(crate) fn faithful(row: &Row) -> bool {
-    row.outcome.as_ref().is_ok_and(|o| o.applied.wrong.is_empty() && o.untouched.wrong.is_empty() && o.undone.wrong.is_empty() && o.units.is_empty())
+    row.outcome.as_ref().is_ok_and(|o| {
+        o.applied.wrong.is_empty() && o.untouched.wrong.is_empty() && o.undone.wrong.is_empty() && o.units.is_empty()
+    })
 }
 
 /// One case on the terminal; `all`: also what the policy left out.
@@ -78,8 +80,16 @@ pub(crate) fn page(rows: &[Row], took: Duration) -> String {
                 o.applied.chance,
                 o.applied.wrong.len(),
                 o.applied.left_out.len(),
-                if o.untouched.wrong.is_empty() { "no".to_owned() } else { format!("{} paths", o.untouched.wrong.len()) },
-                if o.undone.wrong.is_empty() { "yes".to_owned() } else { format!("{} paths differ", o.undone.wrong.len()) },
+                if o.untouched.wrong.is_empty() {
+                    "no".to_owned()
+                } else {
+                    format!("{} paths", o.untouched.wrong.len())
+                },
+                if o.undone.wrong.is_empty() {
+                    "yes".to_owned()
+                } else {
+                    format!("{} paths differ", o.undone.wrong.len())
+                },
                 o.units.len(),
                 seconds(o),
             ),
@@ -100,7 +110,8 @@ fn exceptions(rows: &[Row]) -> String {
         for (when, differences) in groups {
             for difference in differences.iter().take(20) {
                 none = false;
-                let _ = writeln!(out, "* {} ({when}): `{}`: {}", row.case.name, difference.path.display(), difference.what);
+                let _ =
+                    writeln!(out, "* {} ({when}): `{}`: {}", row.case.name, difference.path.display(), difference.what);
             }
         }
         for unit in &o.units {
@@ -126,7 +137,11 @@ fn left_out(rows: &[Row]) -> String {
     for (place, count) in places(&all) {
         let _ = writeln!(out, "| {place} | {count} |");
     }
-    let _ = write!(out, "\nAfter undo, {} volatile paths are not as they were before the change:\n\n| where | paths |\n|---|---:|\n", undone.len());
+    let _ = write!(
+        out,
+        "\nAfter undo, {} volatile paths are not as they were before the change:\n\n| where | paths |\n|---|---:|\n",
+        undone.len()
+    );
     for (place, count) in places(&undone) {
         let _ = writeln!(out, "| {place} | {count} |");
     }

@@ -62,7 +62,8 @@ impl Walk<'_> {
         };
         self.tree.insert(path.to_owned(), facts);
         if meta.is_dir() {
-            let mut names: Vec<_> = fs::read_dir(&full)?.map(|entry| entry.map(|e| e.file_name())).collect::<Result<_, _>>()?;
+            let mut names: Vec<_> =
+                fs::read_dir(&full)?.map(|entry| entry.map(|e| e.file_name())).collect::<Result<_, _>>()?;
             // In order, so that the names of a file with several come out in the same order everywhere.
             names.sort();
             for name in names {
@@ -127,7 +128,10 @@ fn xattrs(full: &Path) -> io::Result<Vec<(String, String)>> {
     for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let mut value = vec![0; 65_536];
         let length = rustix::fs::lgetxattr(full, std::ffi::OsStr::from_bytes(name), &mut value[..])?;
-        found.push((format!("xattr {}", String::from_utf8_lossy(name)), format!("{:?}", value[..length].escape_ascii().to_string())));
+        found.push((
+            format!("xattr {}", String::from_utf8_lossy(name)),
+            format!("{:?}", value[..length].escape_ascii().to_string()),
+        ));
     }
     Ok(found)
 }

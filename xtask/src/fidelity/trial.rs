@@ -94,7 +94,8 @@ impl Bench {
             let one = scope.spawn(move || direct(one, change));
             let two = scope.spawn(move || direct(two, change));
             let three = scope.spawn(move || rehearsed(three, change));
-            let join = |ended: thread::Result<_>| ended.unwrap_or_else(|_| Err("a thread of the case failed".to_owned()));
+            let join =
+                |ended: thread::Result<_>| ended.unwrap_or_else(|_| Err("a thread of the case failed".to_owned()));
             let (one, two) = (join(one.join()), join(two.join()));
             let three = three.join().unwrap_or_else(|_| Err("a thread of the case failed".to_owned()));
             Ok(compare(&one?, &two?, &three?))
@@ -172,7 +173,9 @@ fn compare(one: &Direct, two: &Direct, three: &Rehearsed) -> Outcome {
 
 /// The published list, with the stores whose data the host has before the change.
 fn policy(root: &Path) -> Result<Policy, String> {
-    let has = |path: &str| std::fs::read_dir(root.join(path.trim_start_matches('/'))).is_ok_and(|mut entries| entries.next().is_some());
+    let has = |path: &str| {
+        std::fs::read_dir(root.join(path.trim_start_matches('/'))).is_ok_and(|mut entries| entries.next().is_some())
+    };
     let data = STORES.iter().filter(|store| has(store.path)).map(|store| store.path.into()).collect();
     Policy::new("", data, vec![]).map_err(text)
 }
@@ -199,7 +202,11 @@ fn unit(line: &str) -> Option<(String, String)> {
     (wanted && !passing).then(|| (name.to_owned(), active.to_owned()))
 }
 
-fn units_that_differ(when: &str, agreed: [&BTreeMap<String, String>; 2], found: &BTreeMap<String, String>) -> Vec<String> {
+fn units_that_differ(
+    when: &str,
+    agreed: [&BTreeMap<String, String>; 2],
+    found: &BTreeMap<String, String>,
+) -> Vec<String> {
     let names: BTreeSet<&String> = agreed[0].keys().chain(agreed[1].keys()).chain(found.keys()).collect();
     let mut told = Vec::new();
     for name in names {

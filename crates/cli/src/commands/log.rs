@@ -74,7 +74,10 @@ fn line(entry: &Entry, ui: &Ui) -> String {
         _ => String::new(),
     };
     let count = entry.detail.get("entries").and_then(serde_json::Value::as_u64).unwrap_or(0);
-    let why = entry.why.as_ref().map_or_else(String::new, |why| format!("  ({})", greenroom_core::path::Shown(why.as_bytes())));
+    let why = entry
+        .why
+        .as_ref()
+        .map_or_else(String::new, |why| format!("  ({})", greenroom_core::path::Shown(why.as_bytes())));
     let name = greenroom_core::path::Shown(text("name").as_bytes()).to_string();
     format!(
         "{}  {:<4} {:<14} {:<18} {:<8} {count} {}  {name}{why}\n",

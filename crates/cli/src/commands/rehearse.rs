@@ -34,8 +34,9 @@ pub(super) fn run(global: &Global, args: &Rehearse, ui: &Ui) -> Result<u8, Failu
 fn request(global: &Global, args: &Rehearse) -> Result<Request, Failure> {
     let mut allow = Vec::new();
     for text in &args.allow {
-        let entries = AllowEntry::parse_allowed(text)
-            .map_err(|error| Failure::usage(format!("--allow {text}: {error}")).hint("for example --allow api.example.com:443"))?;
+        let entries = AllowEntry::parse_allowed(text).map_err(|error| {
+            Failure::usage(format!("--allow {text}: {error}")).hint("for example --allow api.example.com:443")
+        })?;
         allow.extend(entries);
     }
     let tests = args.tests.iter().map(|run| Test { name: None, run: run.clone(), timeout: None }).collect();
@@ -66,7 +67,9 @@ fn request(global: &Global, args: &Rehearse) -> Result<Request, Failure> {
 fn what(args: &Rehearse) -> Result<What, Failure> {
     if args.shell {
         if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-            return Err(Failure::usage("--shell needs a terminal").hint("to run a script: greenroom rehearse -- sh SCRIPT"));
+            return Err(
+                Failure::usage("--shell needs a terminal").hint("to run a script: greenroom rehearse -- sh SCRIPT")
+            );
         }
         return Ok(What::Shell);
     }
@@ -85,7 +88,8 @@ fn what(args: &Rehearse) -> Result<What, Failure> {
 fn change_file(path: &Path) -> Result<What, Failure> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!("cannot read the change file {name}: {error}")).hint("to run a command, put -- in front of it")
+        Failure::usage(format!("cannot read the change file {name}: {error}"))
+            .hint("to run a command, put -- in front of it")
     })?;
     let file = ChangeFile::parse(&text, &name).map_err(|problems| {
         let shown: Vec<String> = problems.iter().map(|p| p.render().trim_end().to_owned()).collect();
@@ -98,7 +102,10 @@ fn change_file(path: &Path) -> Result<What, Failure> {
         .filter(|needed| !dir.join(&needed.path).is_file())
         .map(|needed| {
             let what = format!("there is no file {}", dir.join(&needed.path).display());
-            file.problem_at(&needed.span, &what, Some("paths are relative to the change file")).render().trim_end().to_owned()
+            file.problem_at(&needed.span, &what, Some("paths are relative to the change file"))
+                .render()
+                .trim_end()
+                .to_owned()
         })
         .collect();
     if !missing.is_empty() {
@@ -138,10 +145,22 @@ pub(super) fn summary(record: &Rehearsal, ui: &Ui) -> String {
     limits(record, &mut line);
     let t = &record.timings;
     let s = |ms: u64| format!("{:.1} s", ms as f64 / 1000.0);
-    line("took", &format!("{} (copy {}, change {}, capture {}, proof {})", s(t.total_ms), s(t.copy_ms), s(t.run_ms), s(t.capture_ms), s(t.proof_ms)));
+    line(
+        "took",
+        &format!(
+            "{} (copy {}, change {}, capture {}, proof {})",
+            s(t.total_ms),
+            s(t.copy_ms),
+            s(t.run_ms),
+            s(t.capture_ms),
+            s(t.proof_ms)
+        ),
+    );
     let id = &record.rehearsal;
     let next = match record.verdict {
-        Verdict::Ready if record.entries > 0 || !record.parts.is_empty() => format!("greenroom show {id} --diff, then greenroom apply {id}"),
+        Verdict::Ready if record.entries > 0 || !record.parts.is_empty() => {
+            format!("greenroom show {id} --diff, then greenroom apply {id}")
+        }
         Verdict::Ready => "nothing to apply".to_owned(),
         _ => format!("greenroom show {id}; the host was not touched"),
     };
@@ -170,12 +189,25 @@ fn limits(record: &Rehearsal, line: &mut impl FnMut(&str, &str)) {
     }
     if !record.left_behind.is_empty() {
         let examples: Vec<String> = record.left_behind.iter().take(3).map(ToString::to_string).collect();
-        line("stays", &format!("{} paths that services wrote would stay after an undo: {}", record.left_behind.len(), examples.join(", ")));
+        line(
+            "stays",
+            &format!(
+                "{} paths that services wrote would stay after an undo: {}",
+                record.left_behind.len(),
+                examples.join(", ")
+            ),
+        );
     }
     if record.data.count > 0 || !record.stores.is_empty() {
-        line("data", &format!("{}: never part of a change ({} paths left out)", record.stores.join(", "), record.data.count));
+        line(
+            "data",
+            &format!("{}: never part of a change ({} paths left out)", record.stores.join(", "), record.data.count),
+        );
     }
-    line("left out", &format!("{} volatile paths, {} that every boot changes", record.volatile_paths, record.noise.count));
+    line(
+        "left out",
+        &format!("{} volatile paths, {} that every boot changes", record.volatile_paths, record.noise.count),
+    );
     if record.net == Net::Host {
         line("network", "NOT ISOLATED: the copy had the host's network");
     }

@@ -132,11 +132,13 @@ fn line(entry: &Entry, ui: &Ui) -> String {
 /// Unified diffs of the entries whose paths match.
 fn diffs(state: &State, changeset: &Changeset, pattern: &str) -> Result<Vec<(TreePath, String)>, Failure> {
     use std::os::unix::ffi::OsStrExt as _;
-    let glob = policy::glob(pattern).map_err(|why| Failure::usage(format!("{pattern} is not a path pattern: {why}")))?;
+    let glob =
+        policy::glob(pattern).map_err(|why| Failure::usage(format!("{pattern} is not a path pattern: {why}")))?;
     let matcher = glob.compile_matcher();
     let mut out = Vec::new();
     for entry in changeset.entries() {
-        let wanted = matcher.is_match(std::ffi::OsStr::from_bytes(entry.path.as_bytes())) || entry.path == TreePath::from(pattern);
+        let wanted = matcher.is_match(std::ffi::OsStr::from_bytes(entry.path.as_bytes()))
+            || entry.path == TreePath::from(pattern);
         let has_content = |node: &Option<Box<greenroom_core::Node>>| node.as_ref().and_then(|n| n.content());
         let (before, after) = (has_content(&entry.before), has_content(&entry.after));
         if !wanted || before == after {

@@ -12,9 +12,7 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadDuration {
     /// Not numbers with units.
-    #[error(
-        "not a duration: numbers with the units h, m, s, ms in this order are expected, such as 30s, 5m, 1h30m"
-    )]
+    #[error("not a duration: numbers with the units h, m, s, ms in this order are expected, such as 30s, 5m, 1h30m")]
     Form,
     /// A number without its unit.
     #[error("a duration needs a unit: h, m, s or ms, such as 30s")]
@@ -87,10 +85,7 @@ pub(super) mod text {
     ///
     /// # Errors
     /// The serializer's own.
-    pub(crate) fn serialize<S: Serializer>(
-        duration: &Option<Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => serializer.serialize_some(&super::show(*duration)),
             None => serializer.serialize_none(),
@@ -101,9 +96,7 @@ pub(super) mod text {
     ///
     /// # Errors
     /// Neither absent nor a duration.
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         let text: Option<String> = Option::deserialize(deserializer)?;
         text.map(|text| super::parse(&text)).transpose().map_err(serde::de::Error::custom)
     }
@@ -116,13 +109,7 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        let good = [
-            ("30s", 30_000),
-            ("5m", 300_000),
-            ("1h30m", 5_400_000),
-            ("500ms", 500),
-            ("1m1ms", 60_001),
-        ];
+        let good = [("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("500ms", 500), ("1m1ms", 60_001)];
         for (text, millis) in good {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }

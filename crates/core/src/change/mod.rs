@@ -46,9 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TreePath;
 
-pub use duration::{
-    BadDuration, LONGEST as LONGEST_TIMEOUT, parse as parse_duration, show as show_duration,
-};
+pub use duration::{BadDuration, LONGEST as LONGEST_TIMEOUT, parse as parse_duration, show as show_duration};
 pub use problem::{Problem, Span};
 pub use read::{BadUnit, unit_name};
 pub use schema::json_schema;

@@ -40,14 +40,11 @@ impl Problem {
         let margin = " ".repeat(number.len());
         // A window around the place, so that a line of a megabyte can't flood a terminal.
         let from = if self.column > WIDEST * 3 / 4 { self.column - WIDEST / 2 } else { 0 };
-        let shown: String =
-            self.source_line.chars().skip(from).take(WIDEST).map(printable).collect();
+        let shown: String = self.source_line.chars().skip(from).take(WIDEST).map(printable).collect();
         let indent = self.column - 1 - from;
         let carets = "^".repeat(self.width.min(WIDEST.saturating_sub(indent)).max(1));
-        let mut text = format!(
-            "{self}\n{margin} |\n{number} | {shown}\n{margin} | {indent}{carets}",
-            indent = " ".repeat(indent)
-        );
+        let mut text =
+            format!("{self}\n{margin} |\n{number} | {shown}\n{margin} | {indent}{carets}", indent = " ".repeat(indent));
         if let Some(hint) = &self.hint {
             text.push_str(&format!("\n{margin} = hint: {hint}"));
         }
@@ -127,19 +124,13 @@ mod tests {
         let at = source.text.find('2').unwrap();
         let problem = source.problem(&(at..at + 2), "no".into(), Some("say yes".into()));
         assert_eq!((problem.line, problem.column), (2, 7));
-        assert_eq!(
-            problem.render(),
-            "f.toml:2:7: no\n  |\n2 | ñ ü = 22\u{fffd}\n  |       ^^\n  = hint: say yes"
-        );
+        assert_eq!(problem.render(), "f.toml:2:7: no\n  |\n2 | ñ ü = 22\u{fffd}\n  |       ^^\n  = hint: say yes");
     }
 
     #[test]
     fn points_into_the_file_at_its_end() {
-        for (text, line, column) in
-            [("", 1, 1), ("a", 1, 2), ("a\n", 1, 2), ("a\n\n", 2, 1), ("\n", 1, 1)]
-        {
-            let problem =
-                Source::new("f", text).problem(&(text.len()..text.len()), String::new(), None);
+        for (text, line, column) in [("", 1, 1), ("a", 1, 2), ("a\n", 1, 2), ("a\n\n", 2, 1), ("\n", 1, 1)] {
+            let problem = Source::new("f", text).problem(&(text.len()..text.len()), String::new(), None);
             assert_eq!((problem.line, problem.column), (line, column), "{text:?}");
         }
     }

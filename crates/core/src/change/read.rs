@@ -142,23 +142,14 @@ impl Reader {
                     // The key, not the value: a table's value is its whole body.
                     let found = type_name(value.get_ref());
                     let span = table.key_span(key).unwrap_or_else(|| value.span());
-                    self.note(
-                        &span,
-                        format!("`{key}` must be {of}, this is {found}"),
-                        Some(hint.to_owned()),
-                    );
+                    self.note(&span, format!("`{key}` must be {of}, this is {found}"), Some(hint.to_owned()));
                     &[]
                 }
             },
         }
     }
 
-    fn table<'a>(
-        &mut self,
-        value: &'a Value<'a>,
-        key: &str,
-        what: &'static str,
-    ) -> Option<Table<'a>> {
+    fn table<'a>(&mut self, value: &'a Value<'a>, key: &str, what: &'static str) -> Option<Table<'a>> {
         match value.get_ref() {
             DeValue::Table(table) => Some(Table { table, span: value.span(), what }),
             _ => {
@@ -170,26 +161,14 @@ impl Reader {
 
     fn steps(&mut self, root: &Table<'_>) -> Vec<Step> {
         let values = self.array(root, "step", "a list of tables", "begin each step with [[step]]");
-        let misnamed =
-            root.table.keys().any(|key| hint::nearest(key.get_ref(), ["step"]).is_some());
+        let misnamed = root.table.keys().any(|key| hint::nearest(key.get_ref(), ["step"]).is_some());
         if values.is_empty() && !misnamed {
-            self.note(
-                &root.span,
-                "there is no step".to_owned(),
-                Some("add a [[step]] with run, copy or live".into()),
-            );
-        } else if values.is_empty()
-            && matches!(root.get("step").map(Spanned::get_ref), Some(DeValue::Array(_)))
-        {
+            self.note(&root.span, "there is no step".to_owned(), Some("add a [[step]] with run, copy or live".into()));
+        } else if values.is_empty() && matches!(root.get("step").map(Spanned::get_ref), Some(DeValue::Array(_))) {
             let span = root.key_span("step").unwrap_or(0..0);
-            self.note(
-                &span,
-                "there is no step".to_owned(),
-                Some("add a [[step]] with run, copy or live".into()),
-            );
+            self.note(&span, "there is no step".to_owned(), Some("add a [[step]] with run, copy or live".into()));
         }
-        let tables: Vec<_> =
-            values.iter().filter_map(|value| self.table(value, "step", "a step")).collect();
+        let tables: Vec<_> = values.iter().filter_map(|value| self.table(value, "step", "a step")).collect();
         tables.iter().filter_map(|table| self.step(table)).collect()
     }
 
@@ -201,18 +180,15 @@ impl Reader {
         let copy = table.get("copy").and_then(|value| self.copy(value)).map(Action::Copy);
         let undo = self.text(table, "undo");
         let live = self.text(table, "live").map(|command| Action::Live { command, undo });
-        let mut actions: Vec<_> = ["run", "copy", "live"]
-            .iter()
-            .filter_map(|key| Some((table.key_span(key)?, *key)))
-            .collect();
+        let mut actions: Vec<_> =
+            ["run", "copy", "live"].iter().filter_map(|key| Some((table.key_span(key)?, *key))).collect();
         actions.sort_by_key(|(span, _)| span.start);
         if let [(_, first), (span, second), ..] = actions.as_slice() {
             let message = format!("a step does one thing, this one has `{first}` and `{second}`");
             self.note(span, message, Some("begin another [[step]]".to_owned()));
         }
         if let (Some(span), None) = (table.key_span("undo"), table.get("live")) {
-            let hint =
-                "what `run` and `copy` did is undone by itself; `undo` takes back a `live` command";
+            let hint = "what `run` and `copy` did is undone by itself; `undo` takes back a `live` command";
             self.note(&span, "`undo` without `live`".to_owned(), Some(hint.to_owned()));
         } else if actions.is_empty() && !self.near_action(table) {
             let hint = "give it one of run, copy, live".to_owned();
@@ -269,10 +245,7 @@ impl Reader {
     fn target(&mut self, text: &str, table: &Table<'_>) -> Option<TreePath> {
         let path = TreePath::from(text);
         let (message, hint) = if !text.starts_with('/') {
-            (
-                "`to` must be an absolute path",
-                Some(format!("write \"/{}\"", Shown(text.as_bytes()))),
-            )
+            ("`to` must be an absolute path", Some(format!("write \"/{}\"", Shown(text.as_bytes()))))
         } else if !path.is_plain() {
             ("`to` must not contain `.` or `..`", None)
         } else if text.ends_with('/') {
@@ -287,8 +260,7 @@ impl Reader {
 
     fn tests(&mut self, root: &Table<'_>) -> Vec<Test> {
         let values = self.array(root, "test", "a list of tables", "begin each test with [[test]]");
-        let tables: Vec<_> =
-            values.iter().filter_map(|value| self.table(value, "test", "a test")).collect();
+        let tables: Vec<_> = values.iter().filter_map(|value| self.table(value, "test", "a test")).collect();
         tables.iter().filter_map(|table| self.test(table)).collect()
     }
 
@@ -300,8 +272,7 @@ impl Reader {
     }
 
     fn apply(&mut self, root: &Table<'_>) -> ApplyOptions {
-        let Some(table) = root.get("apply").and_then(|value| self.table(value, "apply", "[apply]"))
-        else {
+        let Some(table) = root.get("apply").and_then(|value| self.table(value, "apply", "[apply]")) else {
             return ApplyOptions::default();
         };
         self.unknown(&table, APPLY_KEYS);
@@ -309,11 +280,7 @@ impl Reader {
             restart: self.units(&table, "restart"),
             reload: self.units(&table, "reload"),
             never_restart: self.units(&table, "never_restart"),
-            health: self
-                .strings(&table, "health")
-                .into_iter()
-                .map(|(text, _)| text.to_owned())
-                .collect(),
+            health: self.strings(&table, "health").into_iter().map(|(text, _)| text.to_owned()).collect(),
         }
     }
 
@@ -390,12 +357,10 @@ pub fn unit_name(text: &str) -> Result<String, BadUnit> {
         ".slice",
         ".scope",
     ];
-    let full =
-        match SUFFIXES.iter().any(|suffix| text.ends_with(suffix) && text.len() > suffix.len()) {
-            true => text.to_owned(),
-            false => format!("{text}.service"),
-        };
-    let sound = !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.\\@-".contains(&b));
+    let full = match SUFFIXES.iter().any(|suffix| text.ends_with(suffix) && text.len() > suffix.len()) {
+        true => text.to_owned(),
+        false => format!("{text}.service"),
+    };
+    let sound = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.\\@-".contains(&b));
     if sound && full.len() <= 255 { Ok(full) } else { Err(BadUnit) }
 }

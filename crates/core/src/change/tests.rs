@@ -35,38 +35,14 @@ health = ["curl -fsS http://127.0.0.1/health"]
 
 /// Documents that both the reader and the schema refuse: text, line, column, message, hint ("" for none).
 const REFUSED: &[(&str, usize, usize, &str, &str)] = &[
-    (
-        "nmae = 'x'\n[[step]]\nrun = 'a'",
-        1,
-        1,
-        "unknown key `nmae` in the change file",
-        "did you mean `name`?",
-    ),
-    (
-        "name = 1\n[[step]]\nrun = 'a'",
-        1,
-        8,
-        "`name` must be a string, this is a whole number",
-        "put it in quotes",
-    ),
+    ("nmae = 'x'\n[[step]]\nrun = 'a'", 1, 1, "unknown key `nmae` in the change file", "did you mean `name`?"),
+    ("name = 1\n[[step]]\nrun = 'a'", 1, 8, "`name` must be a string, this is a whole number", "put it in quotes"),
     ("why = ''\n[[step]]\nrun = 'a'", 1, 7, "`why` is empty", ""),
     ("name = 'x'\n", 1, 1, "there is no step", "add a [[step]] with run, copy or live"),
     ("", 1, 1, "there is no step", "add a [[step]] with run, copy or live"),
     ("step = []\n", 1, 1, "there is no step", "add a [[step]] with run, copy or live"),
-    (
-        "[[steps]]\nrun = 'a'",
-        1,
-        3,
-        "unknown key `steps` in the change file",
-        "did you mean `step`?",
-    ),
-    (
-        "[step]\nrun = 'a'",
-        1,
-        2,
-        "`step` must be a list of tables, this is a table",
-        "begin each step with [[step]]",
-    ),
+    ("[[steps]]\nrun = 'a'", 1, 3, "unknown key `steps` in the change file", "did you mean `step`?"),
+    ("[step]\nrun = 'a'", 1, 2, "`step` must be a list of tables, this is a table", "begin each step with [[step]]"),
     ("step = [1]", 1, 9, "`step` must be a table, this is a whole number", ""),
     ("[[step]]\n", 1, 1, "this step does nothing", "give it one of run, copy, live"),
     ("[[step]]\nrnu = 'a'", 2, 1, "unknown key `rnu` in a step", "did you mean `run`?"),
@@ -103,13 +79,7 @@ const REFUSED: &[(&str, usize, usize, &str, &str)] = &[
     ("[[step]]\ncopy = 'a'", 2, 8, "`copy` must be a table, this is a string", ""),
     ("[[step]]\ncopy = { to = '/b' }", 2, 8, "`from` is missing in `copy`", ""),
     ("[[step]]\ncopy = { from = 'a' }", 2, 8, "`to` is missing in `copy`", ""),
-    (
-        "[[step]]\ncopy = { from = 'a', to = 'etc/b' }",
-        2,
-        27,
-        "`to` must be an absolute path",
-        "write \"/etc/b\"",
-    ),
+    ("[[step]]\ncopy = { from = 'a', to = 'etc/b' }", 2, 27, "`to` must be an absolute path", "write \"/etc/b\""),
     (
         "[[step]]\ncopy = { from = 'ä', to = '/b', mode = '0999' }",
         2,
@@ -153,13 +123,7 @@ const REFUSED: &[(&str, usize, usize, &str, &str)] = &[
         "`test` must be a list of tables, this is a table",
         "begin each test with [[test]]",
     ),
-    (
-        "[[step]]\nrun = 'a'\n[[apply]]\nrestart = []",
-        3,
-        1,
-        "`apply` must be a table, this is a list",
-        "",
-    ),
+    ("[[step]]\nrun = 'a'\n[[apply]]\nrestart = []", 3, 1, "`apply` must be a table, this is a list", ""),
     (
         "[[step]]\nrun = 'a'\n[apply]\nrestart = 'nginx'",
         4,
@@ -187,28 +151,13 @@ const REFUSED: &[(&str, usize, usize, &str, &str)] = &[
 /// What only the reader can refuse: a schema knows no sums, and no TOML syntax.
 const REFUSED_BY_THE_READER: &[(&str, usize, usize, &str)] = &[
     ("[[step]]\nrun = 'a'\ntimeout = '0s'", 3, 11, "`timeout`: the duration is zero"),
-    (
-        "[[step]]\nrun = 'a'\ntimeout = '999h'",
-        3,
-        11,
-        "`timeout`: the duration is longer than a week",
-    ),
+    ("[[step]]\nrun = 'a'\ntimeout = '999h'", 3, 11, "`timeout`: the duration is longer than a week"),
     ("[[step]]\nrun = '  '", 2, 7, "`run` is empty"),
     ("[[step]]\nrun = \"a\\u0000\"", 2, 7, "`run` contains a NUL character"),
-    (
-        "[[step]]\ncopy = { from = 'a', to = '/etc/../b' }",
-        2,
-        27,
-        "`to` must not contain `.` or `..`",
-    ),
+    ("[[step]]\ncopy = { from = 'a', to = '/etc/../b' }", 2, 27, "`to` must not contain `.` or `..`"),
     ("[[step]]\ncopy = { from = 'a', to = '/etc/' }", 2, 27, "`to` must end with the file's name"),
     ("[[step]]\nrun = 'a'\nrun = 'b'", 3, 1, "duplicate key"),
-    (
-        "[[step]]\nrun = apt-get update",
-        2,
-        7,
-        "string values must be quoted, expected literal string",
-    ),
+    ("[[step]]\nrun = apt-get update", 2, 7, "string values must be quoted, expected literal string"),
 ];
 
 /// Documents that both accept.
@@ -230,27 +179,14 @@ fn reads_every_part() {
     assert_eq!(change.name.as_deref(), Some("Shop 2.4"));
     assert_eq!(change.why.as_deref(), Some("Ticket 4711"));
     let labels: Vec<_> = change.steps.iter().map(Step::label).collect();
-    assert_eq!(
-        labels,
-        [
-            "apt-get install -y nginx",
-            "copy files/shop.conf to /etc/nginx/conf.d/shop.conf",
-            "migrate"
-        ]
-    );
+    assert_eq!(labels, ["apt-get install -y nginx", "copy files/shop.conf to /etc/nginx/conf.d/shop.conf", "migrate"]);
     assert_eq!(change.steps[0].timeout, Some(Duration::from_secs(5400)));
     let Action::Copy(copy) = &change.steps[1].action else { panic!("not a copy") };
-    assert_eq!(
-        (copy.mode, copy.to.clone()),
-        (Some(0o644), TreePath::from("/etc/nginx/conf.d/shop.conf"))
-    );
+    assert_eq!((copy.mode, copy.to.clone()), (Some(0o644), TreePath::from("/etc/nginx/conf.d/shop.conf")));
     assert_eq!(copy.owner, Some(Owner { user: "root".into(), group: Some("www-data".into()) }));
     assert_eq!(
         change.steps[2].action,
-        Action::Live {
-            command: "/srv/shop/migrate up".into(),
-            undo: Some("/srv/shop/migrate down".into())
-        }
+        Action::Live { command: "/srv/shop/migrate up".into(), undo: Some("/srv/shop/migrate down".into()) }
     );
     assert_eq!(change.tests[0].label(), "front page");
     assert_eq!(change.apply.restart, ["php8.2-fpm.service"]);
@@ -259,11 +195,7 @@ fn reads_every_part() {
     assert_eq!(needed.path, "files/shop.conf");
     let problem = change.problem_at(&needed.span, "no such file", Some("look"));
     assert_eq!((problem.line, problem.column), (9, 17));
-    assert!(
-        problem.render().contains("                ^^^^^^^^^^^^^^^^^\n"),
-        "{}",
-        problem.render()
-    );
+    assert!(problem.render().contains("                ^^^^^^^^^^^^^^^^^\n"), "{}", problem.render());
 }
 
 #[test]
@@ -287,8 +219,7 @@ fn refuses_with_place_and_hint() {
     }
     for (text, line, column, message) in REFUSED_BY_THE_READER {
         let problems = parse(text).expect_err(text);
-        let places: Vec<_> =
-            problems.iter().map(|p| (p.line, p.column, p.message.as_str())).collect();
+        let places: Vec<_> = problems.iter().map(|p| (p.line, p.column, p.message.as_str())).collect();
         assert_eq!(places, [(*line, *column, *message)], "{text}");
     }
 }
@@ -317,10 +248,7 @@ fn nothing_from_the_file_acts_on_the_terminal() {
     for text in ["\"\\u001b[2J\" = 1\n", "a = \"\u{1b}[2J\n", "\"\\u202e\" = 1\nx = \u{202e}\n"] {
         for problem in ChangeFile::parse(text, "\u{1b}.toml").unwrap_err() {
             let shown = format!("{}{}", problem.render(), problem);
-            assert!(
-                shown.chars().all(|c| c == '\n' || !crate::textdiff::acts_on_terminal(c)),
-                "{shown:?}"
-            );
+            assert!(shown.chars().all(|c| c == '\n' || !crate::textdiff::acts_on_terminal(c)), "{shown:?}");
         }
     }
 }
@@ -338,8 +266,7 @@ fn the_schema_has_the_readers_keys() {
     for (table, keys) in tables {
         let mut known: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
         known.sort();
-        let mut described: Vec<String> =
-            table["properties"].as_object().unwrap().keys().cloned().collect();
+        let mut described: Vec<String> = table["properties"].as_object().unwrap().keys().cloned().collect();
         described.sort();
         assert_eq!(described, known);
         assert_eq!(table["additionalProperties"], false);
@@ -352,8 +279,7 @@ fn the_schema_has_the_readers_keys() {
 #[test]
 fn the_schema_agrees_with_the_reader() {
     let schema = json_schema();
-    let json =
-        |text: &str| serde_json::to_value(toml::from_str::<toml::Table>(text).unwrap()).unwrap();
+    let json = |text: &str| serde_json::to_value(toml::from_str::<toml::Table>(text).unwrap()).unwrap();
     for text in ACCEPTED {
         parse(text).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"));
         assert_eq!(refusal(&schema, &schema, &json(text)), None, "{text}");
@@ -373,13 +299,7 @@ fn refusal(root: &Value, schema: &Value, value: &Value) -> Option<String> {
 }
 
 /// Why one keyword refuses `value`; one that is not about its type refuses nothing.
-fn breaks(
-    root: &Value,
-    schema: &Value,
-    keyword: &str,
-    rule: &Value,
-    value: &Value,
-) -> Option<String> {
+fn breaks(root: &Value, schema: &Value, keyword: &str, rule: &Value, value: &Value) -> Option<String> {
     let unless = |fits: bool| if fits { None } else { Some(format!("{value}: {keyword} {rule}")) };
     match keyword {
         "$schema" | "$defs" | "title" | "description" | "default" | "examples" => None,
@@ -396,25 +316,15 @@ fn breaks(
                 Value::Array(_) => "array",
                 Value::Object(_) => "object",
             };
-            unless(
-                rule == own
-                    || rule.as_array().is_some_and(|types| types.iter().any(|name| name == own)),
-            )
+            unless(rule == own || rule.as_array().is_some_and(|types| types.iter().any(|name| name == own)))
         }
         "anyOf" | "oneOf" => {
-            let fitting = rule
-                .as_array()
-                .unwrap()
-                .iter()
-                .filter(|rule| refusal(root, rule, value).is_none())
-                .count();
+            let fitting = rule.as_array().unwrap().iter().filter(|rule| refusal(root, rule, value).is_none()).count();
             unless(fitting == 1 || (fitting > 1 && keyword == "anyOf"))
         }
         "properties" => {
             let fields = value.as_object()?;
-            fields
-                .iter()
-                .find_map(|(key, value)| rule.get(key).and_then(|rule| refusal(root, rule, value)))
+            fields.iter().find_map(|(key, value)| rule.get(key).and_then(|rule| refusal(root, rule, value)))
         }
         "required" => missing(rule, value.as_object()?),
         "additionalProperties" => {
@@ -424,28 +334,18 @@ fn breaks(
         }
         "dependentRequired" => {
             let fields = value.as_object()?;
-            rule.as_object()
-                .unwrap()
-                .iter()
-                .find_map(|(key, needs)| fields.get(key).and(missing(needs, fields)))
+            rule.as_object().unwrap().iter().find_map(|(key, needs)| fields.get(key).and(missing(needs, fields)))
         }
         "items" => value.as_array()?.iter().find_map(|item| refusal(root, rule, item)),
         "minItems" => unless(value.as_array()?.len() as u64 >= rule.as_u64().unwrap()),
         "minLength" => unless(value.as_str()?.len() as u64 >= rule.as_u64().unwrap()),
-        "pattern" => {
-            unless(regex::Regex::new(rule.as_str().unwrap()).unwrap().is_match(value.as_str()?))
-        }
+        "pattern" => unless(regex::Regex::new(rule.as_str().unwrap()).unwrap().is_match(value.as_str()?)),
         other => panic!("the test does not know the keyword {other}"),
     }
 }
 
 fn missing(needs: &Value, fields: &serde_json::Map<String, Value>) -> Option<String> {
-    needs
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|key| key.as_str().unwrap().to_owned())
-        .find(|key| !fields.contains_key(key))
+    needs.as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).find(|key| !fields.contains_key(key))
 }
 
 /// Mutations of a sound file: pieces cut out, doubled and put in.

@@ -91,7 +91,6 @@ impl DirTime {
 mod mtime_pair {
     use super::{Mtime, Serialize, Serializer};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(super) fn serialize<S: Serializer>(m: &Mtime, serializer: S) -> Result<S::Ok, S::Error> {
         (m.sec, m.nsec).serialize(serializer)
     }
@@ -177,12 +176,8 @@ impl Changeset {
         let entries = self.entries.iter().cloned();
         let times = self.dir_times.iter().cloned();
         Self {
-            entries: entries
-                .map(|e| Entry { path: e.path, before: e.after, after: e.before })
-                .collect(),
-            dir_times: times
-                .map(|d| DirTime { path: d.path, before: d.after, after: d.before })
-                .collect(),
+            entries: entries.map(|e| Entry { path: e.path, before: e.after, after: e.before }).collect(),
+            dir_times: times.map(|d| DirTime { path: d.path, before: d.after, after: d.before }).collect(),
         }
     }
 
@@ -208,9 +203,7 @@ impl Changeset {
             }
         };
         for entry in &later.entries {
-            let before = self
-                .get(&entry.path)
-                .map_or_else(|| entry.before.clone(), |mine| mine.after.clone());
+            let before = self.get(&entry.path).map_or_else(|| entry.before.clone(), |mine| mine.after.clone());
             push(&entry.path, before, entry.after.clone());
         }
         for entry in self.entries.iter().filter(|e| later.get(&e.path).is_none()) {
@@ -219,11 +212,7 @@ impl Changeset {
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let mut times = Vec::new();
         for time in &later.dir_times {
-            let before = self
-                .dir_times
-                .iter()
-                .find(|d| d.path == time.path)
-                .map_or(time.before, |d| d.after);
+            let before = self.dir_times.iter().find(|d| d.path == time.path).map_or(time.before, |d| d.after);
             if before != time.after {
                 times.push(DirTime { path: time.path.clone(), before, after: time.after });
             }
@@ -245,9 +234,7 @@ impl Changeset {
     pub fn then(&self, next: &Self) -> Self {
         let mut entries: Vec<Entry> = Vec::with_capacity(self.entries.len() + next.entries.len());
         for entry in &self.entries {
-            let after = next
-                .get(&entry.path)
-                .map_or_else(|| entry.after.clone(), |later| later.after.clone());
+            let after = next.get(&entry.path).map_or_else(|| entry.after.clone(), |later| later.after.clone());
             entries.push(Entry { path: entry.path.clone(), before: entry.before.clone(), after });
         }
         entries.extend(next.entries.iter().filter(|e| self.get(&e.path).is_none()).cloned());

@@ -22,10 +22,7 @@ pub struct Mtime {
 
 impl fmt::Display for Mtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match i32::try_from(self.nsec)
-            .ok()
-            .and_then(|nsec| jiff::Timestamp::new(self.sec, nsec).ok())
-        {
+        match i32::try_from(self.nsec).ok().and_then(|nsec| jiff::Timestamp::new(self.sec, nsec).ok()) {
             Some(stamp) => write!(f, "{stamp}"),
             None => write!(f, "@{}.{:09}", self.sec, self.nsec),
         }
@@ -135,17 +132,13 @@ impl Node {
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let mut out = Vec::new();
-        let mut push = |what: &str, from: String, to: String| {
-            out.push(Difference { what: what.to_owned(), from, to })
-        };
+        let mut push = |what: &str, from: String, to: String| out.push(Difference { what: what.to_owned(), from, to });
         match (&self.kind, &other.kind) {
             (a, b) if a == b => {}
             (Kind::File { size: a, content: ca }, Kind::File { size: b, content: cb }) => {
                 push("content", describe_content(*a, ca), describe_content(*b, cb));
             }
-            (Kind::Symlink(a), Kind::Symlink(b)) => {
-                push("target", Shown(a).to_string(), Shown(b).to_string())
-            }
+            (Kind::Symlink(a), Kind::Symlink(b)) => push("target", Shown(a).to_string(), Shown(b).to_string()),
             (a, b) if a.same_kind(b) => push("device", device(a), device(b)),
             (a, b) => push("kind", a.word().to_owned(), b.word().to_owned()),
         }
@@ -165,9 +158,8 @@ impl Node {
             push("flags", flag_words(self.flags), flag_words(other.flags));
         }
         if self.link != other.link {
-            let show = |link: &Option<TreePath>| {
-                link.as_ref().map_or("one name".to_owned(), |l| format!("linked with {l}"))
-            };
+            let show =
+                |link: &Option<TreePath>| link.as_ref().map_or("one name".to_owned(), |l| format!("linked with {l}"));
             push("links", show(&self.link), show(&other.link));
         }
         xattr_differences(&self.xattrs, &other.xattrs, &mut push);
@@ -227,29 +219,24 @@ fn device(kind: &Kind) -> String {
 /// The inode attributes in words, `none` for none.
 #[must_use]
 pub fn flag_words(bits: u8) -> String {
-    let words: Vec<&str> = [
-        (flags::IMMUTABLE, "immutable"),
-        (flags::APPEND, "append-only"),
-        (flags::NODUMP, "no-dump"),
-    ]
-    .into_iter()
-    .filter(|(bit, _)| bits & bit != 0)
-    .map(|(_, word)| word)
-    .collect();
+    let words: Vec<&str> =
+        [(flags::IMMUTABLE, "immutable"), (flags::APPEND, "append-only"), (flags::NODUMP, "no-dump")]
+            .into_iter()
+            .filter(|(bit, _)| bits & bit != 0)
+            .map(|(_, word)| word)
+            .collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
 fn xattr_differences(a: &Xattrs, b: &Xattrs, push: &mut impl FnMut(&str, String, String)) {
-    let value =
-        |set: &Xattrs, name: &[u8]| set.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
+    let value = |set: &Xattrs, name: &[u8]| set.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
     let mut names: Vec<&[u8]> = a.iter().chain(b.iter()).map(|(name, _)| &**name).collect();
     names.sort_unstable();
     names.dedup();
     for name in names {
         let (from, to) = (value(a, name), value(b, name));
         if from != to {
-            let show =
-                |v: Option<Box<[u8]>>| v.map_or("absent".to_owned(), |v| Shown(&v).to_string());
+            let show = |v: Option<Box<[u8]>>| v.map_or("absent".to_owned(), |v| Shown(&v).to_string());
             push(&format!("attribute {}", Shown(name)), show(from), show(to));
         }
     }
@@ -283,7 +270,6 @@ struct NodeJson {
 #[derive(Serialize, Deserialize)]
 struct BytesJson(#[serde(with = "bytes_json")] Vec<u8>);
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_zero(value: &u8) -> bool {
     *value == 0
 }
@@ -306,17 +292,11 @@ impl Serialize for Node {
                 _ => None,
             },
             device: match &self.kind {
-                Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
-                    Some((*major, *minor))
-                }
+                Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => Some((*major, *minor)),
                 _ => None,
             },
             mtime: (!self.is_dir()).then_some((self.mtime.sec, self.mtime.nsec)),
-            xattrs: self
-                .xattrs
-                .iter()
-                .map(|(n, v)| (BytesJson(n.to_vec()), BytesJson(v.to_vec())))
-                .collect(),
+            xattrs: self.xattrs.iter().map(|(n, v)| (BytesJson(n.to_vec()), BytesJson(v.to_vec()))).collect(),
             flags: self.flags,
             link: self.link.clone(),
         }
@@ -353,16 +333,13 @@ mod tests {
             ("mtime", |n| n.mtime.nsec = 3),
             ("flags", |n| n.flags = flags::IMMUTABLE),
             ("links", |n| n.link = Some(TreePath::from("/a"))),
-            ("attribute user.x", |n| {
-                n.xattrs = Box::new([(b"user.x"[..].into(), b"1"[..].into())])
-            }),
+            ("attribute user.x", |n| n.xattrs = Box::new([(b"user.x"[..].into(), b"1"[..].into())])),
         ];
         assert!(node().differences(&node()).is_empty());
         for (what, edit) in edits {
             let mut other = node();
             edit(&mut other);
-            let found: Vec<String> =
-                node().differences(&other).into_iter().map(|d| d.what).collect();
+            let found: Vec<String> = node().differences(&other).into_iter().map(|d| d.what).collect();
             assert_eq!(found, [*what]);
         }
     }

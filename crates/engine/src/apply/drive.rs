@@ -109,7 +109,7 @@ impl Drive<'_> {
         if !touched {
             services.before(jobs, options).map_err(Stop::Failed)?;
         }
-        let changed: Vec<Changeset> = self.changesets.iter().flatten().cloned().collect();
+        let changed: Vec<&Changeset> = self.changesets.iter().flatten().collect();
         services.after(jobs, options, &changed).map_err(Stop::Failed)?;
         let commands: Vec<String> = options.health.iter().chain(self.tools.health).cloned().collect();
         services.healthy(if record.forward { &commands } else { &[] }).map_err(Stop::Failed)
@@ -143,9 +143,14 @@ impl Drive<'_> {
             // An undo that was taken back brought the part back under a name of its own.
             let target = self.guard.host().in_place_by(&of.parts[at].host_id).map_err(|e| stop(*touched, e))?;
             let moved = self.guard.undo(&target, id, meta, self.tools.faults).map_err(|e| stop(*touched, e))?;
-            moved.moved_aside.iter().for_each(|path| self.tools.progress.note(&format!("{path} was not part of the change and went aside with it")));
+            moved.moved_aside.iter().for_each(|path| {
+                self.tools.progress.note(&format!("{path} was not part of the change and went aside with it"))
+            });
         } else {
-            let staged = self.guard.stage(id, changeset, self.tools.contents, self.tools.faults).map_err(|e| stop(*touched, e))?;
+            let staged = self
+                .guard
+                .stage(id, changeset, self.tools.contents, self.tools.faults)
+                .map_err(|e| stop(*touched, e))?;
             if !*touched {
                 services.before(jobs, options).map_err(Stop::Failed)?;
             }
@@ -165,8 +170,8 @@ impl Drive<'_> {
         record.parts[at].step = Step::Begun;
         self.records.write(record).map_err(|e| Stop::Failed(e.to_string()))?;
         self.tools.hit("live.begun").map_err(|e| Stop::Failed(e.to_string()))?;
-        let (code, text) =
-            (self.place.shell)(&command, timeout_s.map(Duration::from_secs)).map_err(|e| Stop::Failed(e.to_string()))?;
+        let (code, text) = (self.place.shell)(&command, timeout_s.map(Duration::from_secs))
+            .map_err(|e| Stop::Failed(e.to_string()))?;
         if code != 0 {
             let end = text.lines().last().unwrap_or_default();
             return Err(Stop::Failed(format!("live step {step} (`{command}`) ended with exit status {code}: {end}")));
@@ -184,13 +189,15 @@ impl Drive<'_> {
         use greenroom_host::apply::{Direction, Phase};
         for part in record.parts.iter().filter(|p| matches!(p.part, Part::Files { .. })) {
             let known = self.guard.host().changes().map_err(super::host_error)?;
-            let Some(journal) = known.iter().find(|r| r.id == part.host_id && r.phase != Phase::Closed) else { continue };
+            let Some(journal) = known.iter().find(|r| r.id == part.host_id && r.phase != Phase::Closed) else {
+                continue;
+            };
             // The engine's own direction for this record: towards what it was to bring about.
             self.guard.recover(journal, Direction::Forward, self.tools.faults).map_err(super::host_error)?;
             self.guard.close(&part.host_id).map_err(super::host_error)?;
         }
         let mut services = Services::look(self.place)?;
-        let changed: Vec<Changeset> = self.changesets.iter().flatten().cloned().collect();
+        let changed: Vec<&Changeset> = self.changesets.iter().flatten().collect();
         let done = services.after(&directed(record), &record.options.clone(), &changed);
         record.services.extend(services.done);
         record.notes.push("it was interrupted and finished afterwards".to_owned());
@@ -219,7 +226,8 @@ impl Drive<'_> {
             };
             trouble.extend(done.err());
         }
-        let changed: Vec<Changeset> = self.changesets.iter().flatten().map(Changeset::inverse).collect();
+        let inverses: Vec<Changeset> = self.changesets.iter().flatten().map(Changeset::inverse).collect();
+        let changed: Vec<&Changeset> = inverses.iter().collect();
         trouble.extend(services.after(&back, &options, &changed).err());
         record.services.extend(services.done);
         if trouble.is_empty() {
@@ -256,7 +264,8 @@ impl Drive<'_> {
     }
 
     fn live_back(&self, record: &mut ChangeRecord, at: usize) -> Result<(), String> {
-        let PartRecord { part: Part::Live { step, run, undo, timeout_s }, step: how, .. } = record.parts[at].clone() else {
+        let PartRecord { part: Part::Live { step, run, undo, timeout_s }, step: how, .. } = record.parts[at].clone()
+        else {
             return Ok(());
         };
         if matches!(how, Step::Waiting | Step::TakenBack) {
@@ -268,7 +277,10 @@ impl Drive<'_> {
         };
         let (code, text) = (self.place.shell)(&command, timeout_s.map(Duration::from_secs)).map_err(|e| chain(&e))?;
         if code != 0 {
-            return Err(format!("the undo of live step {step} (`{command}`) ended with exit status {code}: {}", text.trim()));
+            return Err(format!(
+                "the undo of live step {step} (`{command}`) ended with exit status {code}: {}",
+                text.trim()
+            ));
         }
         record.parts[at].step = Step::TakenBack;
         self.records.write(record).map_err(|e| chain(&e))

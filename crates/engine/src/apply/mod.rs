@@ -5,8 +5,8 @@
 //! the process in between, [`recover`] finishes it: forward when every part had happened, back otherwise.
 
 mod drive;
-mod recover;
 mod record;
+mod recover;
 mod refusal;
 mod services;
 mod undo;
@@ -25,8 +25,8 @@ use greenroom_store::ledger::{Draft, Ledger as _};
 use serde::Serialize;
 
 pub(crate) use drive::{Drive, Ended, chain};
-pub use recover::recover;
 pub use record::{ChangeRecord, Kind, PartRecord, Records, Standing, Step};
+pub use recover::recover;
 pub(crate) use refusal::host_error;
 pub use refusal::{Conflicts, describe};
 pub use undo::undo;
@@ -145,7 +145,12 @@ impl Report {
 ///
 /// # Errors
 /// A refusal, with every path that is not as rehearsed: nothing was touched.
-pub fn apply(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Progress) -> Result<Report, EngineError> {
+pub fn apply(
+    state: &State,
+    wanted: &Wanted<'_>,
+    asked: &Asked,
+    progress: &dyn Progress,
+) -> Result<Report, EngineError> {
     let began = Instant::now();
     let site = Site::look(wanted.root, state.dir())?;
     let rehearsal = state.rehearsal(wanted.id)?;
@@ -176,7 +181,10 @@ fn may_go_live(rehearsal: &Rehearsal, wanted: &Wanted<'_>) -> Result<(), EngineE
     let why = rehearsal.reasons.join("; ");
     Err(EngineError::refused(
         format!("{} is not ready to go live: {}: {why}", rehearsal.rehearsal, rehearsal.verdict.words()),
-        format!("mend it and rehearse again, or say why with --force-verdict \"…\"; `greenroom show {}` has the details", rehearsal.rehearsal),
+        format!(
+            "mend it and rehearse again, or say why with --force-verdict \"…\"; `greenroom show {}` has the details",
+            rehearsal.rehearsal
+        ),
     ))
 }
 
@@ -216,7 +224,8 @@ fn check_all(site: &Site, parts: &[Part], changesets: &[Option<Changeset>]) -> R
 /// The paths in the way of a changeset. `going`: what nobody knows in a directory that is to go is in the way too.
 pub(crate) fn conflicts(site: &Site, changeset: &Changeset, going: bool) -> Result<Vec<Conflict>, EngineError> {
     let tree = Tree::open(&site.root)?;
-    let volatile = |path: &TreePath, is_dir: bool| site.policy.class(path, is_dir) != greenroom_core::policy::Class::Managed;
+    let volatile =
+        |path: &TreePath, is_dir: bool| site.policy.class(path, is_dir) != greenroom_core::policy::Class::Managed;
     check(&tree, changeset, going.then_some(&volatile)).map_err(host_error)
 }
 
@@ -228,7 +237,8 @@ fn new_record(
     asked: &Asked,
 ) -> Result<ChangeRecord, EngineError> {
     let change = fresh_id(state, records)?;
-    let forced = wanted.force_verdict.as_ref().map(|why| format!("verdict `{}` overridden: {why}", rehearsal.verdict.words()));
+    let forced =
+        wanted.force_verdict.as_ref().map(|why| format!("verdict `{}` overridden: {why}", rehearsal.verdict.words()));
     Ok(ChangeRecord {
         why: wanted.why.clone().or_else(|| rehearsal.why.clone()),
         at: asked.stamp(),

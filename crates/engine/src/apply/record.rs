@@ -215,7 +215,9 @@ impl Records {
         self.write(record)?;
         let path = self.dir.join("open");
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::File { doing: "delete", path, source: error }),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(EngineError::File { doing: "delete", path, source: error })
+            }
             _ => Ok(()),
         }
     }

@@ -35,15 +35,20 @@ fn count(paths: usize) -> String {
 /// A conflict in words.
 #[must_use]
 pub fn describe(conflict: &Conflict) -> Described {
-    let differences: Vec<(String, String)> =
-        conflict.differences.iter().map(|d| (format!("{} {}", d.what, d.from), format!("{} {}", d.what, d.to))).collect();
+    let differences: Vec<(String, String)> = conflict
+        .differences
+        .iter()
+        .map(|d| (format!("{} {}", d.what, d.from), format!("{} {}", d.what, d.to)))
+        .collect();
     let (expected, found) = match (&conflict.reason, &conflict.expected, &conflict.found) {
         (Reason::Parent(dir), ..) => (format!("a directory at {dir}"), "none, or something else".to_owned()),
         (Reason::Links { known, found }, ..) => (format!("{known} names of this file"), format!("{found} names")),
         (Reason::Unknown, ..) => ("nothing else in the directory that goes".to_owned(), "this".to_owned()),
         (Reason::Image, ..) => ("the kept image as it was".to_owned(), "it was written to since".to_owned()),
         (Reason::Differs, Some(_), Some(_)) if !differences.is_empty() => {
-            let join = |side: fn(&(String, String)) -> &String| differences.iter().map(side).cloned().collect::<Vec<_>>().join(", ");
+            let join = |side: fn(&(String, String)) -> &String| {
+                differences.iter().map(side).cloned().collect::<Vec<_>>().join(", ")
+            };
             (join(|d| &d.0), join(|d| &d.1))
         }
         (Reason::Differs, expected, found) => (words(expected.as_deref()), words(found.as_deref())),
@@ -52,11 +57,14 @@ pub fn describe(conflict: &Conflict) -> Described {
 }
 
 fn words(node: Option<&Node>) -> String {
-    node.map_or_else(|| "nothing".to_owned(), |node| match &node.kind {
-        Kind::File { size, content } => format!("a file of {size} bytes ({})", &content.to_string()[..12]),
-        Kind::Symlink(target) => format!("a symlink to {}", Shown(target)),
-        other => format!("a {}", other.word()),
-    })
+    node.map_or_else(
+        || "nothing".to_owned(),
+        |node| match &node.kind {
+            Kind::File { size, content } => format!("a file of {size} bytes ({})", &content.to_string()[..12]),
+            Kind::Symlink(target) => format!("a symlink to {}", Shown(target)),
+            other => format!("a {}", other.word()),
+        },
+    )
 }
 
 pub(super) fn conflicts(found: Vec<Conflict>) -> EngineError {

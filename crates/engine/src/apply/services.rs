@@ -6,8 +6,8 @@ use std::time::Duration;
 use greenroom_core::change::ApplyOptions;
 use greenroom_core::plan::{self, UnitAction, UnitVerb};
 use greenroom_core::{Changeset, TreePath};
-use greenroom_host::facts::maps::units_with_stale_maps;
 use greenroom_host::facts::Target;
+use greenroom_host::facts::maps::units_with_stale_maps;
 use greenroom_host::services::{Manager, Units};
 
 use super::Place;
@@ -40,7 +40,12 @@ impl<'a> Services<'a> {
     }
 
     /// Lets systemd and the kernel take note of changed files, then starts, reloads and restarts.
-    pub(super) fn after(&mut self, jobs: &[UnitAction], options: &ApplyOptions, changed: &[Changeset]) -> Result<(), String> {
+    pub(super) fn after(
+        &mut self,
+        jobs: &[UnitAction],
+        options: &ApplyOptions,
+        changed: &[&Changeset],
+    ) -> Result<(), String> {
         if matches!(self.place.manager, Manager::None) {
             return Ok(());
         }
@@ -48,7 +53,14 @@ impl<'a> Services<'a> {
             let tops: Vec<TreePath> = tops.iter().map(|top| TreePath::from(*top)).collect();
             changed.iter().flat_map(|c| c.entries()).any(|e| tops.iter().any(|top| e.path.starts_with(top)))
         };
-        if touches(&["/etc/systemd", "/usr/lib/systemd", "/lib/systemd", "/etc/init.d", "/etc/fstab", "/usr/local/lib/systemd"]) {
+        if touches(&[
+            "/etc/systemd",
+            "/usr/lib/systemd",
+            "/lib/systemd",
+            "/etc/init.d",
+            "/etc/fstab",
+            "/usr/local/lib/systemd",
+        ]) {
             let answer = self.place.manager.reload_units().map_err(|e| e.to_string())?;
             if answer.code != 0 {
                 return Err(format!("systemd could not read its units again: {}", answer.text.trim()));
@@ -61,7 +73,7 @@ impl<'a> Services<'a> {
     }
 
     /// Units that still run replaced files.
-    fn stale(&self, changed: &[Changeset]) -> Vec<String> {
+    fn stale(&self, changed: &[&Changeset]) -> Vec<String> {
         let target = match &self.place.manager {
             Manager::Live => Target::Host,
             Manager::Copy(booted) => Target::Copy { leader: booted.leader() },
@@ -82,7 +94,7 @@ impl<'a> Services<'a> {
     }
 
     /// Loads the sysctl files that are new or changed; values of files that went stay until something sets them.
-    fn sysctl(&self, changed: &[Changeset]) -> Result<(), String> {
+    fn sysctl(&self, changed: &[&Changeset]) -> Result<(), String> {
         let is_sysctl = |path: &TreePath| {
             let dirs = ["/etc/sysctl.d", "/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d"];
             path == &TreePath::from("/etc/sysctl.conf")
@@ -133,7 +145,11 @@ impl<'a> Services<'a> {
 }
 
 fn failed(units: &Units) -> BTreeSet<String> {
-    units.iter().filter(|(name, unit)| unit.active == "failed" && !name.starts_with("run-")).map(|(name, _)| name.clone()).collect()
+    units
+        .iter()
+        .filter(|(name, unit)| unit.active == "failed" && !name.starts_with("run-"))
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// What takes the measured actions back, in reverse order.

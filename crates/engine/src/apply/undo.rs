@@ -8,7 +8,9 @@ use greenroom_host::apply::HostState;
 use greenroom_host::services::Manager;
 
 use super::record::{ChangeRecord, Kind, Records, Standing};
-use super::{Drive, FromBlobs, Place, Report, Tools, Wanted, close, conflicts, fresh_id, host_error, part_records, refusal};
+use super::{
+    Drive, FromBlobs, Place, Report, Tools, Wanted, close, conflicts, fresh_id, host_error, part_records, refusal,
+};
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
 
@@ -113,7 +115,8 @@ fn check(
     all: &[ChangeRecord],
 ) -> Result<(), EngineError> {
     let mut seen = Changeset::default();
-    let order: Vec<&Option<Changeset>> = if of.forward { changesets.iter().rev().collect() } else { changesets.iter().collect() };
+    let order: Vec<&Option<Changeset>> =
+        if of.forward { changesets.iter().rev().collect() } else { changesets.iter().collect() };
     for changeset in order {
         let Some(changeset) = changeset else { break };
         let found = conflicts(site, &changeset.clone().filtered(|path| seen.get(path).is_none()), false)?;

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::thread::JoinHandle;
 
+use greenroom_core::Changeset;
 use greenroom_core::effect::{Effects, RuntimeDiff};
 use greenroom_core::rehearsal::Rehearsal;
 use greenroom_host::copy::Booted;
@@ -12,7 +13,7 @@ use greenroom_host::sys::ns::Network;
 use super::network::Outside;
 use super::stagehand::Stagehand;
 use crate::site::Site;
-use crate::{EngineError, State};
+use crate::EngineError;
 
 /// Looks at a copy's run-time state before and after the change.
 ///
@@ -86,15 +87,13 @@ pub(super) fn describe(
     site: &Site,
     hand: &Stagehand<'_>,
     runtime: Option<RuntimeDiff>,
+    changeset: &Changeset,
     record: &mut Rehearsal,
-    state: &State,
 ) -> Result<(), EngineError> {
-    let Some(id) = record.changeset else { return Ok(()) };
-    let changeset = state.changeset(&id)?;
     let trees = Trees::open(&site.root, &hand.copy.root()).map_err(EngineError::system("read the copy"))?;
-    record.effects = Effects::of(&changeset, &trees);
+    record.effects = Effects::of(changeset, &trees);
     if let Some(diff) = runtime {
-        record.runtime_only = record.effects.add_runtime(diff, &changeset, &trees);
+        record.runtime_only = record.effects.add_runtime(diff, changeset, &trees);
     }
     Ok(())
 }

@@ -53,23 +53,26 @@ pub fn rehearse(
     progress: &dyn Progress,
 ) -> Result<Rehearsal, EngineError> {
     let began = Instant::now();
+    copy::expect_copy();
     copy::sweep(&state.dir().join("copies")).map_err(EngineError::system("remove what killed rehearsals left"))?;
     let site = Site::look(&request.root, state.dir())?;
     let common = common(&site, request)?;
     let id = state.next_id("r")?;
     let mut record = blank(&id, request, asked, &site, common.boot);
-    let noise = std::thread::scope(|scope| {
+    let (noise, gone) = std::thread::scope(|scope| {
         // The noise is needed only when the change has run; where it is not known yet it is found meanwhile.
         let (dir, shared) = (state.dir(), &common);
         let quiet = scope.spawn(move || Noise::of(dir, shared, &crate::Silent));
         let noise = noise::Awaited::new(quiet);
-        run::first_copy(state, request, &common, &noise, &mut record, progress)?;
-        noise.into_inner()
+        let gone = run::first_copy(state, request, &common, &noise, &mut record, progress)?;
+        Ok::<_, EngineError>((noise.into_inner()?, gone))
     })?;
     if record.verdict == Verdict::Ready {
         judge(&mut record);
     }
-    if record.verdict == Verdict::Ready && (record.entries > 0 || !record.parts.is_empty() || !request.all_tests().is_empty()) {
+    if record.verdict == Verdict::Ready
+        && (record.entries > 0 || !record.parts.is_empty() || !request.all_tests().is_empty())
+    {
         progress.begin("proving it in a second copy");
         let proof_began = Instant::now();
         proof::prove(state, request, &common, &noise, &mut record, progress)?;
@@ -79,6 +82,8 @@ pub fn rehearse(
     }
     record.timings.total_ms = millis(began);
     save(state, &record, asked)?;
+    // Whether it went well does not matter: what stays is swept by the next rehearsal.
+    let _ = gone.join();
     Ok(record)
 }
 
@@ -165,7 +170,10 @@ fn judge(record: &mut Rehearsal) {
 }
 
 fn save(state: &State, record: &Rehearsal, asked: &Asked) -> Result<(), EngineError> {
-    state.blobs.sync().map_err(|source| EngineError::Damaged { path: state.dir().join("blobs"), source: Box::new(source) })?;
+    state
+        .blobs
+        .sync()
+        .map_err(|source| EngineError::Damaged { path: state.dir().join("blobs"), source: Box::new(source) })?;
     state.save_rehearsal(record)?;
     let detail = serde_json::json!({
         "name": record.name,

@@ -49,7 +49,9 @@ impl Outside {
             }
             let listener = network.listener.try_clone().map_err(EngineError::system("start the copy's proxy"))?;
             let proxy = Egress::start(listener, AllowList::new(entries), Limits::default());
-            out.proxy = Some(proxy.map_err(|error| EngineError::system("start the copy's proxy")(std::io::Error::other(error)))?);
+            out.proxy = Some(
+                proxy.map_err(|error| EngineError::system("start the copy's proxy")(std::io::Error::other(error)))?,
+            );
         }
         out.network = Some(network);
         Ok(out)
@@ -61,8 +63,9 @@ impl Outside {
             return Vec::new();
         }
         let url = format!("http://127.0.0.1:{PORT}");
-        let mut out: Vec<(String, String)> =
-            ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"].map(|name| (name.to_owned(), url.clone())).to_vec();
+        let mut out: Vec<(String, String)> = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"]
+            .map(|name| (name.to_owned(), url.clone()))
+            .to_vec();
         out.extend(["no_proxy", "NO_PROXY"].map(|name| (name.to_owned(), "localhost,127.0.0.1,::1".to_owned())));
         out
     }

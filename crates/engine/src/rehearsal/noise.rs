@@ -44,7 +44,8 @@ impl Noise {
     }
 
     fn measure(dir: &Path, common: &Common<'_>, progress: &dyn Progress) -> Result<Self, EngineError> {
-        let network = greenroom_host::sys::ns::Network::new(9).map_err(EngineError::system("make a network namespace"))?;
+        let network =
+            greenroom_host::sys::ns::Network::new(9).map_err(EngineError::system("make a network namespace"))?;
         let inside = std::os::fd::AsFd::as_fd(&network.namespace);
         let dir = dir.join("copies").join(format!("noise-{}", std::process::id()));
         let mut hand = Stagehand::new(common, &dir, Some(inside), Vec::new())?;
@@ -72,7 +73,8 @@ impl<'scope> Awaited<'scope> {
     /// Waits for it.
     pub(super) fn get(&self) -> Result<&Noise, EngineError> {
         if let Some(handle) = self.handle.borrow_mut().take() {
-            let failed = || EngineError::system("find out what a boot changes")(std::io::Error::other("the thread failed"));
+            let failed =
+                || EngineError::system("find out what a boot changes")(std::io::Error::other("the thread failed"));
             let noise = handle.join().map_err(|_| failed())??;
             return Ok(self.found.get_or_init(|| noise));
         }

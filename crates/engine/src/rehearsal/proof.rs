@@ -89,11 +89,19 @@ fn put_and_take_back(
     match drive.run(&mut change) {
         Ok(Ended::Done) => records.end(&change)?,
         Ok(Ended::TakenBack(why)) => {
-            refuse(record, Verdict::ChangeFailed, format!("what was captured does not work when it is put in place: {why}"));
+            refuse(
+                record,
+                Verdict::ChangeFailed,
+                format!("what was captured does not work when it is put in place: {why}"),
+            );
             return Ok(false);
         }
         Err(error) => {
-            refuse(record, Verdict::ChangeFailed, format!("what was captured cannot be put in place: {}", chain(&error)));
+            refuse(
+                record,
+                Verdict::ChangeFailed,
+                format!("what was captured cannot be put in place: {}", chain(&error)),
+            );
             return Ok(false);
         }
     }
@@ -190,7 +198,11 @@ fn compare(
     record.left_behind = others;
     if !unrestored.is_empty() {
         let examples: Vec<String> = unrestored.iter().take(5).map(ToString::to_string).collect();
-        let why = format!("{} paths are not what they were after undoing it in the copy: {}", unrestored.len(), examples.join(", "));
+        let why = format!(
+            "{} paths are not what they were after undoing it in the copy: {}",
+            unrestored.len(),
+            examples.join(", ")
+        );
         refuse(record, Verdict::CannotBeUndone, why);
     }
     Ok(())

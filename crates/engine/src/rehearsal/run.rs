@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use greenroom_core::change::{Action, CopyFile, Step};
@@ -39,7 +40,7 @@ struct Mark {
     after: Changeset,
 }
 
-/// Runs the change in a copy and writes into `record` what it did.
+/// Runs the change in a copy and writes into `record` what it did. The copy is being removed when this returns.
 pub(super) fn first_copy(
     state: &State,
     request: &Request,
@@ -47,7 +48,7 @@ pub(super) fn first_copy(
     noise: &Awaited<'_>,
     record: &mut Rehearsal,
     progress: &dyn Progress,
-) -> Result<(), EngineError> {
+) -> Result<JoinHandle<()>, EngineError> {
     let run = Run { state, request, common, noise, progress };
     progress.begin(if common.boot { "booting a copy of this host" } else { "making a copy of this host" });
     let began = Instant::now();
@@ -80,19 +81,19 @@ pub(super) fn first_copy(
     let began = Instant::now();
     let captured = run.capture(&first, !request.keep)?;
     record.timings.capture_ms = millis(began);
-    run.record(captured, marks, record)?;
+    let whole = run.record(captured, marks, record)?;
     let runtime = watched.difference(record);
-    effects::describe(common.site, &first, runtime, record, state)?;
+    effects::describe(common.site, &first, runtime, &whole, record)?;
+    drop(whole);
     if request.keep {
         let kept = first.copy.keep().to_owned();
         std::fs::write(kept.join("kept"), &record.rehearsal).map_err(EngineError::file("write", kept.join("kept")))?;
         record.notes.push(format!("the copy was kept: what it wrote is in {}", kept.display()));
     }
-    drop(first);
+    let gone = first.leave();
     (record.reached, record.refused) = outside.close();
-    Ok(())
+    Ok(gone)
 }
-
 
 /// The measured actions, as they were in the copy.
 fn note_services(
@@ -113,9 +114,11 @@ fn note_services(
 /// Whether the change made data of a store that the host did not have: its server should end in good order.
 fn keeps_new_data(first: &Stagehand<'_>, common: &Common<'_>) -> bool {
     let root = first.copy.root();
-    let made = |path: &str| std::fs::read_dir(root.join(path.trim_start_matches('/'))).is_ok_and(|mut d| d.next().is_some());
+    let made =
+        |path: &str| std::fs::read_dir(root.join(path.trim_start_matches('/'))).is_ok_and(|mut d| d.next().is_some());
     let known = |path: &str| common.site.stores.iter().any(|store| store.path == path);
-    first.booted().is_some() && greenroom_core::policy::STORES.iter().any(|store| made(store.path) && !known(store.path))
+    first.booted().is_some()
+        && greenroom_core::policy::STORES.iter().any(|store| made(store.path) && !known(store.path))
 }
 
 impl Run<'_, '_> {
@@ -134,7 +137,11 @@ impl Run<'_, '_> {
                 note(record, 1, "run", &self.request.title(), ended);
             }
             What::Shell => {
-                let argv = vec![OsString::from("/bin/sh"), "-c".into(), "[ -x /bin/bash ] && exec /bin/bash -i; exec /bin/sh -i".into()];
+                let argv = vec![
+                    OsString::from("/bin/sh"),
+                    "-c".into(),
+                    "[ -x /bin/bash ] && exec /bin/bash -i; exec /bin/sh -i".into(),
+                ];
                 let command = Command { argv, dir: None, timeout: None };
                 let ended = first.run(&command, Output::Terminal)?;
                 // A shell ends with the status of its last command: leaving it is not failing.
@@ -212,37 +219,44 @@ impl Run<'_, '_> {
         Ok(Ended { code, took: began.elapsed() })
     }
 
-    /// Writes the parts and the counts into the record.
-    fn record(&self, captured: Captured, marks: Vec<Mark>, record: &mut Rehearsal) -> Result<(), EngineError> {
-        let mut parts = Vec::new();
-        let mut whole = Changeset::default();
-        let mut known = Changeset::default();
-        for mark in marks {
-            self.files(&known.until(&mark.before), &mut whole, &mut parts)?;
-            parts.push(mark.part);
-            known = mark.after;
-        }
-        self.files(&known.until(&captured.changeset), &mut whole, &mut parts)?;
-        record.parts = parts;
-        record.entries = whole.entries().len();
-        record.changeset = Some(self.state.save_changeset(&whole)?);
+    /// Writes the parts and the counts into the record; gives back the whole effect.
+    fn record(&self, captured: Captured, marks: Vec<Mark>, record: &mut Rehearsal) -> Result<Changeset, EngineError> {
         record.volatile_paths = captured.volatile.count;
         record.volatile = captured.volatile;
         record.noise = captured.noise;
         record.data = captured.data;
         record.boot = captured.boot;
         record.sockets = captured.sockets;
-        Ok(())
+        let last = captured.changeset;
+        let mut parts = Vec::new();
+        let whole = if marks.is_empty() {
+            parts.extend(self.files(&last)?);
+            last
+        } else {
+            let (mut whole, mut known) = (Changeset::default(), Changeset::default());
+            for mark in marks {
+                let files = known.until(&mark.before);
+                parts.extend(self.files(&files)?);
+                whole = whole.then(&files);
+                parts.push(mark.part);
+                known = mark.after;
+            }
+            let files = known.until(&last);
+            parts.extend(self.files(&files)?);
+            whole.then(&files)
+        };
+        record.parts = parts;
+        record.entries = whole.entries().len();
+        record.changeset = Some(self.state.save_changeset(&whole)?);
+        Ok(whole)
     }
 
-    fn files(&self, changeset: &Changeset, whole: &mut Changeset, parts: &mut Vec<Part>) -> Result<(), EngineError> {
+    fn files(&self, changeset: &Changeset) -> Result<Option<Part>, EngineError> {
         if changeset.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        *whole = whole.then(changeset);
         let id = self.state.save_changeset(changeset)?;
-        parts.push(Part::Files { changeset: id, entries: changeset.entries().len() });
-        Ok(())
+        Ok(Some(Part::Files { changeset: id, entries: changeset.entries().len() }))
     }
 }
 
@@ -256,7 +270,13 @@ fn word(action: &Action) -> &'static str {
 
 fn note(record: &mut Rehearsal, step: usize, kind: &str, what: &str, ended: Ended) {
     let duration_ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
-    record.steps.push(StepRun { step, kind: kind.to_owned(), what: what.to_owned(), exit_code: ended.code, duration_ms });
+    record.steps.push(StepRun {
+        step,
+        kind: kind.to_owned(),
+        what: what.to_owned(),
+        exit_code: ended.code,
+        duration_ms,
+    });
 }
 
 fn reason(failed: &StepRun, timeout: Option<Duration>) -> String {

@@ -1,6 +1,7 @@
 //! One copy with all that it needs to run things in it: network, limits, environment, its systemd when it is booted.
 
 use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use greenroom_core::change::Test;
@@ -47,7 +48,8 @@ impl<'a> Stagehand<'a> {
         network: Option<std::os::fd::BorrowedFd<'a>>,
         env: Vec<(String, String)>,
     ) -> Result<Self, EngineError> {
-        let hidden: Vec<_> = common.site.hidden.iter().map(|h| common.site.root.join(h.strip_prefix("/").unwrap_or(h))).collect();
+        let hidden: Vec<_> =
+            common.site.hidden.iter().map(|h| common.site.root.join(h.strip_prefix("/").unwrap_or(h))).collect();
         let copy = Copy::make(&common.site.root, dir, &hidden)?;
         let mut all = common.env.clone();
         all.extend(env);
@@ -70,7 +72,11 @@ impl<'a> Stagehand<'a> {
         let mut booted = Booted::start(&self.copy, &self.runner(&root), &common.site.masked())?;
         let settled = booted.settle(SETTLE)?;
         if settled.state != "running" && settled.state != "degraded" {
-            progress.note(&format!("the copy has not settled after {} s (it is {})", settled.took.as_secs(), settled.state));
+            progress.note(&format!(
+                "the copy has not settled after {} s (it is {})",
+                settled.took.as_secs(),
+                settled.state
+            ));
         }
         self.booted = Some(booted);
         Ok(())
@@ -130,8 +136,23 @@ impl<'a> Stagehand<'a> {
         }
     }
 
+    /// Takes it away, meanwhile. What is not gone when this program ends is swept by the next.
+    pub(super) fn leave(self) -> JoinHandle<()> {
+        let Self { copy, booted, .. } = self;
+        std::thread::spawn(move || {
+            drop(booted);
+            drop(copy);
+        })
+    }
+
     /// Compares it with the host.
-    pub(super) fn capture(&self, site: &Site, noise: &Noise, keep: &dyn Keep, at_rest: bool) -> Result<Captured, EngineError> {
+    pub(super) fn capture(
+        &self,
+        site: &Site,
+        noise: &Noise,
+        keep: &dyn Keep,
+        at_rest: bool,
+    ) -> Result<Captured, EngineError> {
         let class = |path: &greenroom_core::TreePath, is_dir: bool| site.policy.class(path, is_dir);
         let is_noise = |path: &greenroom_core::TreePath| noise.contains(path);
         Ok(capture(&self.copy, &Rules { class: &class, noise: &is_noise, at_rest }, keep)?)

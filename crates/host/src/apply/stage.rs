@@ -150,7 +150,8 @@ fn planned(
     (found.unwrap_or(DirTime::NONE) == known.before).then_some(known.after)
 }
 
-/// The directories in which something moves, and those of which the changeset knows a time.
+/// The directories in which something moves, those of which the changeset knows a time, and those that are moved themselves:
+/// XFS gives a directory another mtime when it gets another parent.
 fn touched_dirs(changeset: &Changeset, plan: &[Step]) -> Vec<TreePath> {
     let swaps = changeset.entries().iter().zip(plan).filter(|(_, step)| matches!(step, Step::Swap(_)));
     let mut out: Vec<TreePath> = Vec::new();
@@ -160,6 +161,8 @@ fn touched_dirs(changeset: &Changeset, plan: &[Step]) -> Vec<TreePath> {
         }
     }
     out.extend(changeset.dir_times().iter().map(|t| t.path.clone()));
+    let is_dir = |node: &Option<Box<Node>>| node.as_ref().is_some_and(|n| n.is_dir());
+    out.extend(changeset.entries().iter().filter(|e| is_dir(&e.before) || is_dir(&e.after)).map(|e| e.path.clone()));
     out.sort_unstable();
     out.dedup();
     out

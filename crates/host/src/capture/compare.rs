@@ -28,10 +28,7 @@ pub(super) struct Pair {
 /// Neighbours share their directory's descriptor: chunks keep them together.
 const CHUNK: usize = 128;
 
-pub(super) fn read(
-    views: &Views,
-    mut wanted: Vec<(Candidate, TreePath)>,
-) -> Result<Vec<Pair>, CaptureError> {
+pub(super) fn read(views: &Views, mut wanted: Vec<(Candidate, TreePath)>) -> Result<Vec<Pair>, CaptureError> {
     wanted.sort_unstable_by(|a, b| a.1.cmp(&b.1));
     let chunks: Vec<Result<Vec<Pair>, CaptureError>> = wanted
         .par_chunks(CHUNK)

@@ -12,6 +12,7 @@ mod candidates;
 mod compare;
 mod links;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -101,12 +102,14 @@ pub struct Captured {
 pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captured, CaptureError> {
     let mut out = Captured::default();
     let (mut entries, mut times) = (Vec::new(), Vec::new());
+    let mut left_out_in = HashSet::new();
     for layer in copy.layers() {
         let views = Views::open(layer)?;
         let found = candidates::find(&views)?;
         let (wanted, skipped) = sift(found, rules);
         for (path, class) in skipped {
             count(&mut out, class, &path);
+            left_out_in.extend(path.parent());
         }
         let mut pairs = compare::read(&views, wanted)?;
         links::assign(&views, &mut pairs)?;
@@ -115,8 +118,16 @@ pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captur
             settle(pair, rules, &mut out, &mut entries, &mut times);
         }
     }
+    // drop_times(&mut times, &entries, &left_out_in);
     out.changeset = Changeset::new(entries, times)?;
     Ok(out)
+}
+
+/// Drops the times of directories in which nothing happened but what is left out: they are no more intent than that is.
+fn drop_times(times: &mut Vec<DirTime>, entries: &[Entry], left_out_in: &HashSet<TreePath>) {
+    let concerned: HashSet<TreePath> =
+        entries.iter().flat_map(|entry| [Some(entry.path.clone()), entry.path.parent()]).flatten().collect();
+    times.retain(|time| concerned.contains(&time.path) || !left_out_in.contains(&time.path));
 }
 
 /// The three views of one layer.
@@ -129,7 +140,12 @@ pub(super) struct Views {
 
 impl Views {
     fn open(layer: &crate::copy::Layer) -> Result<Self, ScanError> {
-        Ok(Self { at: layer.at.clone(), lower: layer.lower.clone(), upper: layer.upper.clone(), merged: layer.merged.clone() })
+        Ok(Self {
+            at: layer.at.clone(),
+            lower: layer.lower.clone(),
+            upper: layer.upper.clone(),
+            merged: layer.merged.clone(),
+        })
     }
 
     /// A path within the layer as a path of the whole tree.
@@ -151,6 +167,7 @@ pub(super) struct Candidate {
     is_dir: bool,
 }
 
+#[derive(Clone, Copy)]
 enum Skip {
     Class(Class),
     Noise,
@@ -180,7 +197,13 @@ fn count(out: &mut Captured, skip: Skip, path: &TreePath) {
     }
 }
 
-fn settle(pair: compare::Pair, rules: &Rules<'_>, out: &mut Captured, entries: &mut Vec<Entry>, times: &mut Vec<DirTime>) {
+fn settle(
+    pair: compare::Pair,
+    rules: &Rules<'_>,
+    out: &mut Captured,
+    entries: &mut Vec<Entry>,
+    times: &mut Vec<DirTime>,
+) {
     if pair.socket {
         out.sockets.add(&pair.path);
     }
@@ -192,5 +215,36 @@ fn settle(pair: compare::Pair, rules: &Rules<'_>, out: &mut Captured, entries: &
             out.boot.add(&pair.path);
         }
         entries.push(Entry { path: pair.path, before: pair.before, after: pair.after });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use greenroom_core::{Kind, Mtime, Node};
+
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_directory_goes_with_what_happened_in_it() {
+        let node = Node {
+            kind: Kind::Fifo,
+            mode: 0o644,
+            flags: 0,
+            uid: 0,
+            gid: 0,
+            mtime: Mtime::default(),
+            xattrs: Box::default(),
+            link: None,
+        };
+        let entry = |path: &str| Entry { path: path.into(), before: None, after: Some(Box::new(node.clone())) };
+        let entries = [entry("/etc/shop"), entry("/var/log/shop")];
+        let left_out: HashSet<TreePath> = ["/var/tmp", "/var/log", "/etc"].map(TreePath::from).into();
+        let time =
+            |path: &&str| DirTime { path: (*path).into(), before: Mtime::default(), after: Mtime { sec: 1, nsec: 0 } };
+        let mut times: Vec<DirTime> =
+            ["/etc", "/srv", "/var/log", "/var/log/shop", "/var/tmp"].iter().map(time).collect();
+        drop_times(&mut times, &entries, &left_out);
+        let kept: Vec<String> = times.iter().map(|time| time.path.to_string()).collect();
+        assert_eq!(kept, ["/etc", "/srv", "/var/log", "/var/log/shop"], "/srv was touched on purpose");
     }
 }

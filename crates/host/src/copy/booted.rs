@@ -83,7 +83,12 @@ impl Booted {
                 return Err(self.failed("systemd-nspawn ended at once"));
             }
             // nspawn's first child sets the container up and goes; the last one stays and is PID 1 inside.
-            if let Some(leader) = children(self.nspawn.id()).last().copied().filter(|pid| is_first_inside(*pid)).and_then(|pid| u32::try_from(pid).ok()) {
+            if let Some(leader) = children(self.nspawn.id())
+                .last()
+                .copied()
+                .filter(|pid| is_first_inside(*pid))
+                .and_then(|pid| u32::try_from(pid).ok())
+            {
                 self.leader = leader;
                 return Ok(());
             }
@@ -150,7 +155,9 @@ impl Booted {
         let mut args = self.enter();
         let how = if terminal { "--pty" } else { "--pipe" };
         // What the command leaves running is production's business too: only the command itself ends with it.
-        args.extend(["systemd-run", "--quiet", "--wait", "--collect", how, "-p", "KillMode=process"].map(OsString::from));
+        args.extend(
+            ["systemd-run", "--quiet", "--wait", "--collect", how, "-p", "KillMode=process"].map(OsString::from),
+        );
         if let Some(limit) = command.timeout {
             args.extend(["-p".into(), OsString::from(format!("RuntimeMaxSec={}ms", limit.as_millis()))]);
         }
@@ -190,7 +197,9 @@ impl Booted {
     /// nsenter into all namespaces of the copy.
     pub(crate) fn enter(&self) -> Vec<OsString> {
         let leader = self.leader.to_string();
-        ["nsenter", "--target", &leader, "--mount", "--uts", "--ipc", "--net", "--pid", "--"].map(OsString::from).to_vec()
+        ["nsenter", "--target", &leader, "--mount", "--uts", "--ipc", "--net", "--pid", "--"]
+            .map(OsString::from)
+            .to_vec()
     }
 
     /// Asks the copy to shut down in good order, at most `limit`: for files that services write when they end.
@@ -206,7 +215,11 @@ impl Booted {
 
 impl Drop for Booted {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.leader).ok().and_then(Pid::from_raw).filter(|_| matches!(self.nspawn.try_wait(), Ok(None))) {
+        if let Some(pid) = i32::try_from(self.leader)
+            .ok()
+            .and_then(Pid::from_raw)
+            .filter(|_| matches!(self.nspawn.try_wait(), Ok(None)))
+        {
             // The kernel kills all others of the process namespace with its first.
             let _ = kill_process(pid, Signal::KILL);
             let until = Instant::now() + Duration::from_secs(5);
@@ -222,6 +235,9 @@ impl Drop for Booted {
 /// Whether a process is PID 1 of a namespace below ours: `NSpid` has a second number and it is 1.
 fn is_first_inside(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:")).map(|rest| rest.split_whitespace().collect::<Vec<_>>());
+    let inner = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .map(|rest| rest.split_whitespace().collect::<Vec<_>>());
     inner.is_some_and(|numbers| numbers.len() >= 2 && numbers.last() == Some(&"1"))
 }

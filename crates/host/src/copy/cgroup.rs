@@ -22,7 +22,15 @@ pub struct Group {
 
 /// null, zero, full, random, urandom, tty, ptmx, and pseudo terminals; nodes of any device may be made, not opened.
 const DEVICES: &[&str] = &[
-    "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm",
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:2 rwm",
     "c 136:* rwm",
 ];
 
@@ -66,6 +74,24 @@ impl Group {
         unsafe { command.pre_exec(enter) };
         Ok(())
     }
+}
+
+/// Lets the kernel get ready for a copy that is to be made soon, without waiting for it.
+///
+/// The first to change its control group waits until all cores have passed a quiescent state, ten milliseconds and more;
+/// who follows soon after does not. So a thread is moved to where it is already.
+pub fn expect_copy() {
+    if runs_systemd() {
+        return;
+    }
+    std::thread::spawn(|| {
+        let table = fs::read_to_string("/proc/thread-self/cgroup").unwrap_or_default();
+        // `tasks` in the old hierarchies, `cgroup.threads` in the new one; without either, the copy waits for itself.
+        let place = |dir: PathBuf| ["tasks", "cgroup.threads"].map(|name| dir.join(name)).into_iter().find(|path| path.exists());
+        if let Some(path) = table.lines().filter_map(hierarchy).find_map(place) {
+            let _ = fs::write(path, "0");
+        }
+    });
 }
 
 impl Drop for Group {

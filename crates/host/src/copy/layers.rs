@@ -37,15 +37,26 @@ pub(super) struct Plan {
 
 /// File systems on disks of this machine, that a copy clones.
 const LOCAL: &[&str] = &[
-    "bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "iso9660", "jfs", "nilfs2", "ntfs3", "overlay",
-    "reiserfs", "squashfs", "udf", "vfat", "xfs", "zfs",
+    "bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "iso9660", "jfs", "nilfs2", "ntfs3",
+    "overlay", "reiserfs", "squashfs", "udf", "vfat", "xfs", "zfs",
 ];
 
 /// File systems that show somebody else's data: never in a copy, and worth a note.
-const REMOTE: &[&str] = &["9p", "afs", "ceph", "cifs", "gfs2", "glusterfs", "lustre", "nfs", "nfs4", "ocfs2", "smb3", "virtiofs"];
+const REMOTE: &[&str] =
+    &["9p", "afs", "ceph", "cifs", "gfs2", "glusterfs", "lustre", "nfs", "nfs4", "ocfs2", "smb3", "virtiofs"];
 
 /// Where the machine's own, container engines' and Greenroom's mounts are.
-const NOT_BELOW: &[&str] = &["/dev", "/proc", "/run", "/sys", "/tmp", "/var/lib/containerd", "/var/lib/containers", "/var/lib/docker", "/var/lib/greenroom"];
+const NOT_BELOW: &[&str] = &[
+    "/dev",
+    "/proc",
+    "/run",
+    "/sys",
+    "/tmp",
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/docker",
+    "/var/lib/greenroom",
+];
 
 pub(super) fn plan(root: &Path, hidden: &[PathBuf]) -> Result<Plan, CopyError> {
     let bad = |what: String| CopyError::Root { root: root.to_owned(), what };
@@ -95,7 +106,12 @@ fn below(root: &Path, path: &Path) -> Option<TreePath> {
 }
 
 /// Mounts the overlay of one place. `None`: overlayfs does not take its file system, which is shown read-only instead.
-pub(super) fn mount(place: &Place, dir: &Path, number: usize, notes: &mut Vec<String>) -> Result<Option<Layer>, CopyError> {
+pub(super) fn mount(
+    place: &Place,
+    dir: &Path,
+    number: usize,
+    notes: &mut Vec<String>,
+) -> Result<Option<Layer>, CopyError> {
     let own = dir.join("layers").join(number.to_string());
     let (upper, work) = (own.join("upper"), own.join("work"));
     let merged = match place.at.depth() {

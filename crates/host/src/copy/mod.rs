@@ -20,10 +20,10 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 pub use booted::{Booted, Settled};
-pub use cgroup::Group;
+pub use cgroup::{Group, expect_copy};
 pub use layers::Layer;
-pub(crate) use nspawn::{execute, process};
 pub use nspawn::{Command, Ended, Limits, Output, Runner, Tail};
+pub(crate) use nspawn::{execute, process};
 
 use rustix::fs::FlockOperation;
 
@@ -83,7 +83,14 @@ impl Copy {
         builder.recursive(true).mode(0o700);
         builder.create(dir).map_err(CopyError::system(format!("make the directory {}", dir.display())))?;
         let lock = hold(dir).map_err(CopyError::system(format!("lock {}", dir.display())))?;
-        let mut copy = Self { dir: dir.to_owned(), layers: Vec::new(), lock, notes: Vec::new(), keep: false, group: Group::new(&group_name()) };
+        let mut copy = Self {
+            dir: dir.to_owned(),
+            layers: Vec::new(),
+            lock,
+            notes: Vec::new(),
+            keep: false,
+            group: Group::new(&group_name()),
+        };
         let plan = layers::plan(root, hidden)?;
         copy.notes = plan.notes;
         for (number, place) in plan.places.iter().enumerate() {
@@ -196,13 +203,12 @@ pub fn remove_tree(dir: &Path) -> io::Result<()> {
 fn make_mutable(path: &Path) {
     use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
     let Ok(meta) = path.symlink_metadata() else { return };
-    if meta.is_dir() || meta.is_file() {
-        if let Ok(file) = File::open(path)
-            && let Ok(flags) = ioctl_getflags(&file)
-            && flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND)
-        {
-            let _ = ioctl_setflags(&file, flags - IFlags::IMMUTABLE - IFlags::APPEND);
-        }
+    if (meta.is_dir() || meta.is_file())
+        && let Ok(file) = File::open(path)
+        && let Ok(flags) = ioctl_getflags(&file)
+        && flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND)
+    {
+        let _ = ioctl_setflags(&file, flags - IFlags::IMMUTABLE - IFlags::APPEND);
     }
     if meta.is_dir() {
         let Ok(entries) = fs::read_dir(path) else { return };
@@ -227,9 +233,10 @@ pub fn put_file(root: &Path, wanted: &greenroom_core::change::CopyFile, mut cont
     let oflags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let (file, new) = match openat(&dir, wanted.to.name(), oflags, Mode::empty()) {
         Ok(fd) => (File::from(fd), false),
-        Err(rustix::io::Errno::NOENT) => {
-            (openat(&dir, wanted.to.name(), oflags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR)?.into(), true)
-        }
+        Err(rustix::io::Errno::NOENT) => (
+            openat(&dir, wanted.to.name(), oflags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR)?.into(),
+            true,
+        ),
         Err(error) => return Err(error.into()),
     };
     io::copy(&mut content, &mut &file)?;

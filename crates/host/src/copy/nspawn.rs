@@ -109,7 +109,10 @@ impl Runner<'_> {
     pub(super) fn nspawn(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
         if let Some(limits) = self.limits {
-            args.extend(["systemd-run", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "-p", "DevicePolicy=closed"].map(OsString::from));
+            args.extend(
+                ["systemd-run", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "-p", "DevicePolicy=closed"]
+                    .map(OsString::from),
+            );
             let devices = ["DeviceAllow=char-pts rw", "DeviceAllow=char-* m", "DeviceAllow=block-* m"];
             let shares = [format!("CPUQuota={}%", limits.cpu_percent), format!("MemoryMax={}", limits.memory)];
             for property in devices.iter().map(|d| (*d).to_owned()).chain(shares) {
@@ -204,7 +207,8 @@ fn watch(
 ) -> io::Result<(ExitStatus, bool)> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     rustix::io::ioctl_fionbio(&*reader, true)?;
-    let pidfd = rustix::process::pidfd_open(rustix::process::Pid::from_child(child), rustix::process::PidfdFlags::empty())?;
+    let pidfd =
+        rustix::process::pidfd_open(rustix::process::Pid::from_child(child), rustix::process::PidfdFlags::empty())?;
     let until = timeout.map(|limit| Instant::now() + limit);
     let mut open = true;
     loop {

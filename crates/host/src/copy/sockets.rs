@@ -45,13 +45,23 @@ fn bound() -> BTreeSet<PathBuf> {
         let table = fs::read(process.join("net/unix")).unwrap_or_default();
         for name in table.split(|b| *b == b'\n').skip(1).filter_map(name_of) {
             let path = PathBuf::from(std::ffi::OsStr::from_bytes(name));
-            if path.is_absolute() { out.insert(path) } else { relative.insert(path) };
+            if path.is_absolute() {
+                out.insert(path)
+            } else {
+                relative.insert(path)
+            };
         }
     }
     // A name can be relative to its process's directory (Postfix), or absolute within its root (chroot).
     let absolute: Vec<PathBuf> = out.iter().cloned().collect();
     for place in places.iter().filter(|p| *p != Path::new("/")) {
-        out.extend(absolute.iter().filter_map(|path| path.strip_prefix("/").ok()).map(|path| place.join(path)).filter(|p| is_socket(p)));
+        out.extend(
+            absolute
+                .iter()
+                .filter_map(|path| path.strip_prefix("/").ok())
+                .map(|path| place.join(path))
+                .filter(|p| is_socket(p)),
+        );
         out.extend(relative.iter().map(|path| place.join(path)).filter(|p| is_socket(p)));
     }
     out

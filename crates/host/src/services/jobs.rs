@@ -42,7 +42,8 @@ impl Recorder {
     pub fn start(bus: &Path) -> Result<Self, NoBus> {
         let stream = UnixStream::connect(bus).map_err(|error| zbus::Error::InputOutput(Arc::new(error)))?;
         let connection = Builder::async_io_unix_stream(stream).build()?;
-        let manager = Proxy::new(&connection, SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")?;
+        let manager =
+            Proxy::new(&connection, SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")?;
         let announced = manager.receive_signal("JobNew")?;
         manager.call_method("Subscribe", &())?;
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -61,7 +62,9 @@ impl Recorder {
     /// What was heard so far. Asks the manager something first, so that all it said before has arrived.
     #[must_use]
     pub fn finish(self) -> Seen {
-        if let Ok(manager) = Proxy::new(&self.connection, SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager") {
+        if let Ok(manager) =
+            Proxy::new(&self.connection, SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+        {
             let _: Result<u32, _> = manager.get_property("NJobs");
         }
         // The listening thread may be between receiving and writing down the last one.
@@ -108,7 +111,9 @@ fn verb(types: &[&str], before: &Unit, after: &Unit) -> Option<UnitVerb> {
         (true, true) => types.iter().any(|t| t.contains("reload")).then_some(UnitVerb::Reload),
         // It was to be started, and a condition that does not hold in a copy kept it from that (a clock daemon asks for
         // the right to set the clock, others for a machine that is no container). The host judges for itself.
-        (false, false) if was_skipped(before, after) => (!after.triggered_by.contains(".timer")).then_some(UnitVerb::Start),
+        (false, false) if was_skipped(before, after) => {
+            (!after.triggered_by.contains(".timer")).then_some(UnitVerb::Start)
+        }
         // It ran and ended: a task. Those that a timer starts run on production by themselves.
         (false, false) => {
             let ran = before.main_started != after.main_started && !matches!(after.main_started.as_str(), "" | "0");
@@ -119,7 +124,9 @@ fn verb(types: &[&str], before: &Unit, after: &Unit) -> Option<UnitVerb> {
 }
 
 fn was_skipped(before: &Unit, after: &Unit) -> bool {
-    after.condition == "no" && after.condition_at != before.condition_at && !matches!(after.condition_at.as_str(), "" | "0")
+    after.condition == "no"
+        && after.condition_at != before.condition_at
+        && !matches!(after.condition_at.as_str(), "" | "0")
 }
 
 /// Not the runner's own units, and not those that only group others.
@@ -146,7 +153,11 @@ mod tests {
 
     #[test]
     fn a_start_that_a_condition_skips_is_left_to_the_host() {
-        let skipped = |at: &str, by: &str| Unit { condition: "no".into(), condition_at: at.into(), ..unit("inactive", "", "forking", "0", by) };
+        let skipped = |at: &str, by: &str| Unit {
+            condition: "no".into(),
+            condition_at: at.into(),
+            ..unit("inactive", "", "forking", "0", by)
+        };
         let never = Unit::default();
         assert_eq!(verb(&["start"], &never, &skipped("7", "")), Some(UnitVerb::Start));
         assert_eq!(verb(&["start"], &skipped("3", ""), &skipped("7", "")), Some(UnitVerb::Start));
@@ -158,13 +169,43 @@ mod tests {
     #[test]
     fn the_verb_follows_from_the_states() {
         let table: &[(&[&str], Unit, Unit, Option<UnitVerb>)] = &[
-            (&["start"], unit("inactive", "", "simple", "0", ""), unit("active", "a", "simple", "5", ""), Some(UnitVerb::Start)),
-            (&[], unit("active", "a", "simple", "1", ""), unit("inactive", "a", "simple", "1", ""), Some(UnitVerb::Stop)),
-            (&["start"], unit("active", "a", "simple", "1", ""), unit("active", "b", "simple", "2", ""), Some(UnitVerb::Restart)),
-            (&["reload"], unit("active", "a", "simple", "1", ""), unit("active", "a", "simple", "1", ""), Some(UnitVerb::Reload)),
+            (
+                &["start"],
+                unit("inactive", "", "simple", "0", ""),
+                unit("active", "a", "simple", "5", ""),
+                Some(UnitVerb::Start),
+            ),
+            (
+                &[],
+                unit("active", "a", "simple", "1", ""),
+                unit("inactive", "a", "simple", "1", ""),
+                Some(UnitVerb::Stop),
+            ),
+            (
+                &["start"],
+                unit("active", "a", "simple", "1", ""),
+                unit("active", "b", "simple", "2", ""),
+                Some(UnitVerb::Restart),
+            ),
+            (
+                &["reload"],
+                unit("active", "a", "simple", "1", ""),
+                unit("active", "a", "simple", "1", ""),
+                Some(UnitVerb::Reload),
+            ),
             (&["start"], unit("active", "a", "simple", "1", ""), unit("active", "a", "simple", "1", ""), None),
-            (&[], unit("inactive", "", "oneshot", "0", ""), unit("inactive", "b", "oneshot", "9", ""), Some(UnitVerb::Start)),
-            (&[], unit("inactive", "", "oneshot", "0", ""), unit("inactive", "b", "oneshot", "9", "man-db.timer"), None),
+            (
+                &[],
+                unit("inactive", "", "oneshot", "0", ""),
+                unit("inactive", "b", "oneshot", "9", ""),
+                Some(UnitVerb::Start),
+            ),
+            (
+                &[],
+                unit("inactive", "", "oneshot", "0", ""),
+                unit("inactive", "b", "oneshot", "9", "man-db.timer"),
+                None,
+            ),
             (&["stop"], Unit::default(), Unit::default(), None),
         ];
         for (types, before, after, wanted) in table {

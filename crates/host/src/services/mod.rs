@@ -117,8 +117,7 @@ impl Manager<'_> {
         if matches!(self, Self::None) {
             return Ok(Units::new());
         }
-        let properties =
-            "--property=Id,ActiveState,InvocationID,Type,TriggeredBy,ExecMainStartTimestampMonotonic,UnitFileState,\
+        let properties = "--property=Id,ActiveState,InvocationID,Type,TriggeredBy,ExecMainStartTimestampMonotonic,UnitFileState,\
              ConditionResult,ConditionTimestampMonotonic";
         let answer = self.systemctl(&["show", "*", "--all", properties], PATIENCE)?;
         Ok(parse_units(&answer.text))

@@ -19,9 +19,7 @@ pub(super) fn find(found: &mut Found<'_>) -> Option<AptProxy> {
     if let Some(text) = found.read(LIST) {
         one_line(&text, LIST, &mut sources);
     }
-    for name in names
-        .iter()
-        .filter(|n| n.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')))
+    for name in names.iter().filter(|n| n.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')))
     {
         let file = format!("{PARTS}/{name}");
         let format = match name.rsplit_once('.') {
@@ -48,8 +46,7 @@ fn one_line(text: &str, file: &str, sources: &mut Vec<(String, String)>) {
             continue;
         }
         let rest = rest.trim_start();
-        let rest =
-            rest.strip_prefix('[').map_or(rest, |r| r.split_once(']').map_or("", |(_, r)| r));
+        let rest = rest.strip_prefix('[').map_or(rest, |r| r.split_once(']').map_or("", |(_, r)| r));
         if let Some(url) = rest.split_whitespace().next() {
             sources.push((url.trim_matches('"').to_owned(), format!("{file}:{}", index + 1)));
         }
@@ -117,10 +114,7 @@ impl Stanza {
 
 /// What apt's `StringToBool` takes for no.
 fn is_no(text: &str) -> bool {
-    matches!(
-        text.to_ascii_lowercase().as_str(),
-        "no" | "false" | "without" | "off" | "disable" | "0"
-    )
+    matches!(text.to_ascii_lowercase().as_str(), "no" | "false" | "without" | "off" | "disable" | "0")
 }
 
 /// Adds one source. `listed`: it comes from a mirror list, where another list is not looked into.
@@ -129,15 +123,13 @@ fn add(found: &mut Found<'_>, proxy: Option<&AptProxy>, url: &str, why: &str, li
     let scheme = scheme.to_ascii_lowercase();
     match scheme.as_str() {
         "http" | "https" => web(found, proxy, url, why),
-        "file" | "copy" | "cdrom" => found
-            .problem(why, format!("{scheme}: is a source on the host itself and needs no network")),
+        "file" | "copy" | "cdrom" => {
+            found.problem(why, format!("{scheme}: is a source on the host itself and needs no network"))
+        }
         "mirror" | "mirror+http" | "mirror+https" => {
             let list = if scheme == "mirror+https" { "https" } else { "http" };
             web(found, proxy, &format!("{list}:{rest}"), why);
-            found.problem(
-                why,
-                "the mirrors on this list are known only when it is fetched; allow them by name",
-            );
+            found.problem(why, "the mirrors on this list are known only when it is fetched; allow them by name");
         }
         "mirror+file" if !listed => {
             // mirror+file:/path and mirror+file:///path are the same.
@@ -147,10 +139,7 @@ fn add(found: &mut Found<'_>, proxy: Option<&AptProxy>, url: &str, why: &str, li
                 None => found.problem(why, format!("the mirror list {path} could not be read")),
             }
         }
-        _ => found.problem(
-            why,
-            format!("{} cannot be reached from a copy: only http and https can", uri::shown(url)),
-        ),
+        _ => found.problem(why, format!("{} cannot be reached from a copy: only http and https can", uri::shown(url))),
     }
 }
 
@@ -183,10 +172,7 @@ fn proxies(found: &mut Found<'_>, settings: &Settings) -> Option<AptProxy> {
     for method in ["http", "https"] {
         for name in ["proxy-auto-detect", "proxyautodetect"] {
             if let Some(value) = settings.get(&format!("acquire::{method}::{name}")) {
-                found.problem(
-                    &value.why,
-                    "a program chooses the proxy; what it chooses is not known here",
-                );
+                found.problem(&value.why, "a program chooses the proxy; what it chooses is not known here");
             }
         }
     }
@@ -196,15 +182,12 @@ fn proxies(found: &mut Found<'_>, settings: &Settings) -> Option<AptProxy> {
     for method in ["http", "https"] {
         let general = format!("acquire::{method}::proxy");
         let single = format!("{general}::");
-        for (key, value) in
-            settings.range(general.clone()..).take_while(|(k, _)| k.starts_with(&general))
-        {
+        for (key, value) in settings.range(general.clone()..).take_while(|(k, _)| k.starts_with(&general)) {
             let own = key.strip_prefix(&single);
             if (own.is_none() && *key != general) || value.text.is_empty() {
                 continue;
             }
-            let direct = value.text.eq_ignore_ascii_case("direct")
-                || value.text.eq_ignore_ascii_case("false");
+            let direct = value.text.eq_ignore_ascii_case("direct") || value.text.eq_ignore_ascii_case("false");
             let address = if direct { None } else { found.proxy(&value.text, &value.why) };
             proxy.why.push(value.why.clone());
             match own {

@@ -86,12 +86,7 @@ fn parse(text: &str, file: &str, settings: &mut Settings) -> Vec<String> {
 }
 
 /// Ends a statement: a name and a value set something, a name or a value alone does not.
-fn set(
-    scopes: &[String],
-    statement: &mut Vec<(Token, usize)>,
-    file: &str,
-    settings: &mut Settings,
-) {
+fn set(scopes: &[String], statement: &mut Vec<(Token, usize)>, file: &str, settings: &mut Settings) {
     let mut parts = std::mem::take(statement).into_iter();
     let (Some((Token::Word(name), _)), Some((Token::Word(text) | Token::Quoted(text), line))) =
         (parts.next(), parts.next())
@@ -182,8 +177,7 @@ mod tests {
             "/f",
             &mut settings,
         );
-        let all: Vec<_> =
-            settings.iter().map(|(k, v)| (k.as_str(), v.text.as_str(), v.why.as_str())).collect();
+        let all: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), v.text.as_str(), v.why.as_str())).collect();
         assert_eq!(
             all,
             [

@@ -46,9 +46,7 @@ impl Config<'_> {
     /// Adds all registries; gives whether crates.io is replaced, and the proxy.
     fn find(&self, found: &mut Found<'_>) -> (bool, Option<super::ProxyAddress>) {
         let proxy = self.root.get("http").and_then(|t| self.string(t.get_ref(), "proxy"));
-        let via = proxy
-            .filter(|(text, _)| !text.is_empty())
-            .and_then(|(text, why)| found.proxy(text, &why));
+        let via = proxy.filter(|(text, _)| !text.is_empty()).and_then(|(text, why)| found.proxy(text, &why));
         let mut replaced = false;
         for (name, source) in self.tables("source") {
             replaced |= name == "crates-io" && self.string(source, "replace-with").is_some();

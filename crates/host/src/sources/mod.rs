@@ -95,11 +95,7 @@ pub fn package_sources(root: &Path) -> SourcesFound {
     pip::find(&mut found);
     npm::find(&mut found);
     cargo::find(&mut found);
-    SourcesFound {
-        destinations: found.destinations.into_values().collect(),
-        apt_proxy,
-        problems: found.problems,
-    }
+    SourcesFound { destinations: found.destinations.into_values().collect(), apt_proxy, problems: found.problems }
 }
 
 /// What is being gathered.
@@ -139,10 +135,7 @@ impl Found<'_> {
                 None => {
                     self.problem(
                         why,
-                        format!(
-                            "{} cannot be reached from a copy: only http and https can",
-                            uri::shown(url)
-                        ),
+                        format!("{} cannot be reached from a copy: only http and https can", uri::shown(url)),
                     );
                     None
                 }
@@ -161,9 +154,7 @@ impl Found<'_> {
             Ok(uri) if uri.scheme != "http" => {
                 format!("a proxy of kind {} is not supported in a copy", uri.scheme)
             }
-            Ok(uri) if uri.credentials => {
-                "a proxy that asks for a password is not supported in a copy".to_owned()
-            }
+            Ok(uri) if uri.credentials => "a proxy that asks for a password is not supported in a copy".to_owned(),
             Ok(uri) => {
                 return Some(ProxyAddress { port: uri.web_port().unwrap_or(80), host: uri.host });
             }

@@ -7,8 +7,7 @@ use super::ini;
 
 /// From the weakest to the strongest.
 const FILES: [&str; 4] = ["/usr/etc/npmrc", "/usr/local/etc/npmrc", "/etc/npmrc", "/root/.npmrc"];
-const PROGRAMS: [&str; 4] =
-    ["/usr/bin/npm", "/usr/local/bin/npm", "/usr/bin/pnpm", "/usr/local/bin/pnpm"];
+const PROGRAMS: [&str; 4] = ["/usr/bin/npm", "/usr/local/bin/npm", "/usr/bin/pnpm", "/usr/local/bin/pnpm"];
 const DEFAULT: &str = "registry.npmjs.org";
 
 /// Adds what npm would use.
@@ -25,9 +24,7 @@ pub(super) fn find(found: &mut Found<'_>) {
     }
     let mut via = None;
     for key in ["proxy", "https-proxy"] {
-        if let Some((why, value)) =
-            settings.get(key).filter(|(_, v)| !matches!(v.as_str(), "" | "null" | "false"))
-        {
+        if let Some((why, value)) = settings.get(key).filter(|(_, v)| !matches!(v.as_str(), "" | "null" | "false")) {
             via = found.proxy(value, why);
         }
     }
@@ -38,10 +35,7 @@ pub(super) fn find(found: &mut Found<'_>) {
         }
         replaced |= key == "registry";
         if value.contains("${") {
-            found.problem(
-                why,
-                "the registry depends on an environment variable, which is not known here",
-            );
+            found.problem(why, "the registry depends on an environment variable, which is not known here");
         } else {
             found.add_url(value, why, via.as_ref());
         }

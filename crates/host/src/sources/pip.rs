@@ -26,17 +26,12 @@ pub(super) fn find(found: &mut Found<'_>) {
         let Some(text) = found.read(file) else { continue };
         for setting in ini::parse(&text, &['=', ':'], true) {
             let key = setting.key.to_ascii_lowercase().replace('_', "-");
-            let lines =
-                setting.lines.into_iter().map(|(n, text)| (format!("{file}:{n}"), text)).collect();
+            let lines = setting.lines.into_iter().map(|(n, text)| (format!("{file}:{n}"), text)).collect();
             settings.insert((setting.section.to_ascii_lowercase(), key), lines);
         }
     }
-    let proxy = settings
-        .get(&("global".to_owned(), "proxy".to_owned()))
-        .and_then(|lines| lines.first())
-        .cloned();
-    let via =
-        proxy.filter(|(_, text)| !text.is_empty()).and_then(|(why, text)| found.proxy(&text, &why));
+    let proxy = settings.get(&("global".to_owned(), "proxy".to_owned())).and_then(|lines| lines.first()).cloned();
+    let via = proxy.filter(|(_, text)| !text.is_empty()).and_then(|(why, text)| found.proxy(&text, &why));
     let mut replaced = false;
     for ((_, key), lines) in &settings {
         for (why, text) in lines {
@@ -53,12 +48,7 @@ pub(super) fn find(found: &mut Found<'_>) {
                     "find-links" if word.contains("://") && !word.starts_with("file:") => {
                         found.add_url(word, why, via.as_ref());
                     }
-                    "no-index" => {
-                        replaced |= matches!(
-                            word.to_ascii_lowercase().as_str(),
-                            "1" | "true" | "yes" | "on"
-                        )
-                    }
+                    "no-index" => replaced |= matches!(word.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on"),
                     _ => {}
                 }
             }

@@ -53,10 +53,7 @@ fn apt_in_one_line() {
              deb http://Security.Debian.org/debian-security bullseye-security main\n\
              deb cdrom:[Debian GNU/Linux 11 #1]/ bullseye main\n",
         )],
-        &[
-            "deb.debian.org:80 /etc/apt/sources.list:3",
-            "security.debian.org:80 /etc/apt/sources.list:5",
-        ],
+        &["deb.debian.org:80 /etc/apt/sources.list:3", "security.debian.org:80 /etc/apt/sources.list:5"],
         &["/etc/apt/sources.list:6: cdrom: is a source on the host itself"],
     );
     check(
@@ -141,18 +138,12 @@ fn apt_behind_a_proxy() {
     let found = check(
         "apt-cacher-ng, with exceptions",
         &[
-            (
-                "/etc/apt/apt.conf.d/01proxy",
-                "Acquire::http::Proxy \"http://Cache.example:3142\";\n",
-            ),
+            ("/etc/apt/apt.conf.d/01proxy", "Acquire::http::Proxy \"http://Cache.example:3142\";\n"),
             (
                 "/etc/apt/apt.conf.d/02own",
                 "Acquire::http { Proxy::direct.example \"DIRECT\"; Proxy::other.example \"http://p2.example\"; };\n",
             ),
-            (
-                "/etc/apt/apt.conf.d/ignored.bak",
-                "Acquire::http::Proxy \"http://wrong.example:1\";\n",
-            ),
+            ("/etc/apt/apt.conf.d/ignored.bak", "Acquire::http::Proxy \"http://wrong.example:1\";\n"),
             (
                 "/etc/apt/sources.list",
                 "deb http://deb.debian.org/debian x main\ndeb https://tls.example/debian x main\n\
@@ -174,10 +165,8 @@ fn apt_behind_a_proxy() {
 
 #[test]
 fn apt_proxies_in_all_their_forms() {
-    let source =
-        ("/etc/apt/sources.list", "deb http://a.example/ x main\ndeb https://b.example/ x main\n");
-    let [plain_a, plain_b] =
-        ["a.example:80 /etc/apt/sources.list:1", "b.example:443 /etc/apt/sources.list:2"];
+    let source = ("/etc/apt/sources.list", "deb http://a.example/ x main\ndeb https://b.example/ x main\n");
+    let [plain_a, plain_b] = ["a.example:80 /etc/apt/sources.list:1", "b.example:443 /etc/apt/sources.list:2"];
     for (conf, expected, problems) in [
         (
             "Acquire::https::Proxy \"DIRECT\";\nAcquire::http::Proxy \"http://p:1/\";",
@@ -185,22 +174,10 @@ fn apt_proxies_in_all_their_forms() {
             &[][..],
         ),
         ("Acquire::https::Proxy \"http://p:1/\";", [plain_a, &format!("{plain_b} via p:1")], &[]),
-        (
-            "Acquire::http::Proxy \"http://p:1/\";\n#clear Acquire::http::Proxy;",
-            [plain_a, plain_b],
-            &[],
-        ),
-        (
-            "Acquire::http::Proxy \"http://joe:hunter2@p:1/\";",
-            [plain_a, plain_b],
-            &["asks for a password"],
-        ),
+        ("Acquire::http::Proxy \"http://p:1/\";\n#clear Acquire::http::Proxy;", [plain_a, plain_b], &[]),
+        ("Acquire::http::Proxy \"http://joe:hunter2@p:1/\";", [plain_a, plain_b], &["asks for a password"]),
         ("Acquire::http::Proxy \"socks5h://p:1/\";", [plain_a, plain_b], &["socks5h"]),
-        (
-            "Acquire::http::Proxy-Auto-Detect \"/usr/bin/auto-apt-proxy\";",
-            [plain_a, plain_b],
-            &["a program chooses"],
-        ),
+        ("Acquire::http::Proxy-Auto-Detect \"/usr/bin/auto-apt-proxy\";", [plain_a, plain_b], &["a program chooses"]),
     ] {
         let found = check(conf, &[("/etc/apt/apt.conf", conf), source], &expected, problems);
         assert!(!format!("{found:?}").contains("hunter2"));
@@ -210,10 +187,8 @@ fn apt_proxies_in_all_their_forms() {
 #[test]
 fn pip() {
     let present = ("/usr/bin/pip3", "");
-    let [pypi, files] = [
-        "pypi.org:443 default of pip (/usr/bin/pip3)",
-        "files.pythonhosted.org:443 default of pip (/usr/bin/pip3)",
-    ];
+    let [pypi, files] =
+        ["pypi.org:443 default of pip (/usr/bin/pip3)", "files.pythonhosted.org:443 default of pip (/usr/bin/pip3)"];
     check("no configuration", &[present], &[files, pypi], &[]);
     check(
         "another index, a weaker and a stronger file",
@@ -240,20 +215,14 @@ fn pip() {
     );
     check(
         "one more index beside the default",
-        &[
-            present,
-            ("/etc/pip.conf", "[global]\nextra-index-url=https://www.piwheels.org/simple\n"),
-        ],
+        &[present, ("/etc/pip.conf", "[global]\nextra-index-url=https://www.piwheels.org/simple\n")],
         &[files, pypi, "www.piwheels.org:443 /etc/pip.conf:2"],
         &[],
     );
     check("no index", &[present, ("/etc/pip.conf", "[install]\nno-index = true\n")], &[], &[]);
     check(
         "a proxy, and the default written out",
-        &[(
-            "/etc/pip.conf",
-            "[global]\nproxy = proxy.example:3128\nindex-url = https://pypi.org/simple\n",
-        )],
+        &[("/etc/pip.conf", "[global]\nproxy = proxy.example:3128\nindex-url = https://pypi.org/simple\n")],
         &[
             "files.pythonhosted.org:443 /etc/pip.conf:3 via proxy.example:3128",
             "pypi.org:443 /etc/pip.conf:3 via proxy.example:3128",
@@ -284,10 +253,7 @@ fn npm() {
         "replaced, the user's file being the stronger one",
         &[
             present,
-            (
-                "/etc/npmrc",
-                "registry=http://weak.example/\nhttps-proxy = http://proxy.example:3128\n",
-            ),
+            ("/etc/npmrc", "registry=http://weak.example/\nhttps-proxy = http://proxy.example:3128\n"),
             ("/root/.npmrc", "registry = \"http://localhost:4873/\"\n"),
         ],
         &["localhost:4873 /root/.npmrc:1 via proxy.example:3128"],
@@ -328,12 +294,7 @@ fn cargo() {
         &["127.0.0.1:8080 /root/.cargo/config.toml:4"],
         &[],
     );
-    check(
-        "not TOML",
-        &[("/root/.cargo/config.toml", "[http]\nproxy = \n")],
-        &[],
-        &["/root/.cargo/config.toml:2: "],
-    );
+    check("not TOML", &[("/root/.cargo/config.toml", "[http]\nproxy = \n")], &[], &["/root/.cargo/config.toml:2: "]);
 }
 
 #[test]
@@ -350,8 +311,7 @@ fn nothing_outside_the_root_is_read() {
     symlink("loop.list", parts.join("loop.list")).unwrap();
     fs::create_dir(parts.join("directory.list")).unwrap();
     let fifo = parts.join("fifo.list");
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
-        .unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     let found = package_sources(root.path());
     assert_eq!(lines(&found), ["inside.example:80 /etc/apt/sources.list.d/absolute.list:1"]);
     for part in [

@@ -42,8 +42,7 @@ impl Tree {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(e) => return Err(format!("{path} cannot be opened: {}", io::Error::from(e))),
         };
-        let status = rustix::fs::fstat(&file)
-            .map_err(|e| format!("{path} cannot be read: {}", io::Error::from(e)))?;
+        let status = rustix::fs::fstat(&file).map_err(|e| format!("{path} cannot be read: {}", io::Error::from(e)))?;
         if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
             return Err(format!("{path} is not a regular file"));
         }

@@ -15,12 +15,10 @@ pub(super) struct Uri {
 impl Uri {
     /// Reads `scheme://[user@]host[:port]…`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let bad =
-            |what: &str| format!("{:?} is not an address that can be used: {what}", shown(text));
+        let bad = |what: &str| format!("{:?} is not an address that can be used: {what}", shown(text));
         let (scheme, rest) = text.split_once("://").ok_or_else(|| bad("no scheme"))?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let (user, place) =
-            authority.rsplit_once('@').map_or((None, authority), |(u, p)| (Some(u), p));
+        let (user, place) = authority.rsplit_once('@').map_or((None, authority), |(u, p)| (Some(u), p));
         let (host, port) = if let Some(inside) = place.strip_prefix('[') {
             let (host, after) = inside.split_once(']').ok_or_else(|| bad("no closing bracket"))?;
             host.parse::<std::net::Ipv6Addr>().map_err(|_| bad("not an IPv6 address"))?;
@@ -32,10 +30,7 @@ impl Uri {
         if host.is_empty() {
             return Err(bad("no host"));
         }
-        if !host
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
-        {
+        if !host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':')) {
             return Err(bad("not a host name"));
         }
         let port = match port {

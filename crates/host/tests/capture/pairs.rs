@@ -31,11 +31,8 @@ fn every_kind_becomes_every_other() {
     let captured = world.capture(&copy);
     // The table proves its own completeness: every pair there can be is in it, and is found.
     let named: BTreeSet<TreePath> = captured.changeset.entries().iter().map(|e| e.path.clone()).collect();
-    let missing: Vec<String> = pairs
-        .iter()
-        .map(|pair| name(*pair))
-        .filter(|name| !named.contains(&TreePath::from(name.as_str())))
-        .collect();
+    let missing: Vec<String> =
+        pairs.iter().map(|pair| name(*pair)).filter(|name| !named.contains(&TreePath::from(name.as_str()))).collect();
     assert!(missing.is_empty(), "not captured: {missing:?}");
     assert_eq!(pairs.len(), Kind::ALL.len() * Kind::ALL.len() - 1, "all but nothing to nothing");
     world.there_and_back(&copy, &captured.changeset, "pairs");

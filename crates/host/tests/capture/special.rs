@@ -27,21 +27,45 @@ fn stories() {
         // The same size and time, other content.
         ("echo a > f; touch -d @5 f", "echo b > f; touch -d @5 f", &["Modify /f"]),
         // Removed and made again: what was in it must not come back.
-        ("mkdir d; touch d/old d/same", "rm -r d; mkdir d; touch -d @9 d/new", &["Delete /d/old", "Create /d/new", "Delete /d/same"]),
-        ("mkdir -p d/e; echo 1 > d/e/f; echo 2 > d/g", "mv d new", &[
-            "Delete /d", "Delete /d/e", "Delete /d/e/f", "Delete /d/g", "Create /new", "Create /new/e", "Create /new/e/f",
-            "Create /new/g",
-        ]),
+        (
+            "mkdir d; touch d/old d/same",
+            "rm -r d; mkdir d; touch -d @9 d/new",
+            &["Delete /d/old", "Create /d/new", "Delete /d/same"],
+        ),
+        (
+            "mkdir -p d/e; echo 1 > d/e/f; echo 2 > d/g",
+            "mv d new",
+            &[
+                "Delete /d",
+                "Delete /d/e",
+                "Delete /d/e/f",
+                "Delete /d/g",
+                "Create /new",
+                "Create /new/e",
+                "Create /new/e/f",
+                "Create /new/g",
+            ],
+        ),
         // A renamed directory in which something was changed afterwards, moved into another that was there.
-        ("mkdir -p d/e x; echo 1 > d/e/f", "mv d x/d; echo 2 > x/d/e/f; rmdir x/d/e 2>/dev/null || true", &[
-            "Delete /d", "Delete /d/e", "Delete /d/e/f", "Create /x/d", "Create /x/d/e", "Create /x/d/e/f",
-        ]),
-        ("mkdir -p d/sub; touch d/sub/f", "rm -r d; ln -s /elsewhere d", &["Replace /d", "Delete /d/sub", "Delete /d/sub/f"]),
+        (
+            "mkdir -p d/e x; echo 1 > d/e/f",
+            "mv d x/d; echo 2 > x/d/e/f; rmdir x/d/e 2>/dev/null || true",
+            &["Delete /d", "Delete /d/e", "Delete /d/e/f", "Create /x/d", "Create /x/d/e", "Create /x/d/e/f"],
+        ),
+        (
+            "mkdir -p d/sub; touch d/sub/f",
+            "rm -r d; ln -s /elsewhere d",
+            &["Replace /d", "Delete /d/sub", "Delete /d/sub/f"],
+        ),
         ("echo x > f; setfattr -n user.a -v 1 f", "setfattr -n user.a -v 2 f; setfacl -m u:5:r f", &["Metadata /f"]),
         ("cp /bin/true f", "setcap cap_net_raw+ep f", &["Metadata /f"]),
         ("cp /bin/true f", "chmod u+s f", &["Metadata /f"]),
         ("echo x > f", "chattr +i f", &["Metadata /f"]),
-        ("truncate -s 3M f", "truncate -s 5M f; printf x | dd of=f bs=1 seek=4000000 conv=notrunc 2>/dev/null", &["Modify /f"]),
+        (
+            "truncate -s 3M f",
+            "truncate -s 5M f; printf x | dd of=f bs=1 seek=4000000 conv=notrunc 2>/dev/null",
+            &["Modify /f"],
+        ),
         ("mknod p p", "mknod q p; rm p; mknod c c 1 3", &["Create /c", "Delete /p", "Create /q"]),
         ("echo a > 'a b'", "mv 'a b' \"$(printf 'n\\nl \\377')\"", &["Delete /a b", "Create /n\\nl \\xff"]),
     ];

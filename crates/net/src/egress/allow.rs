@@ -30,8 +30,7 @@ impl AllowEntry {
     /// `aptcache`), it may resolve to this very host.
     #[must_use]
     pub fn configured(destination: Destination) -> Self {
-        let permit_local =
-            is_loopback_name(destination.host()) || !destination.host().contains('.');
+        let permit_local = is_loopback_name(destination.host()) || !destination.host().contains('.');
         Self { destination, origin: Origin::Configured, permit_local, via: None }
     }
 
@@ -170,8 +169,7 @@ mod tests {
     #[test]
     fn the_first_entry_decides_the_way() {
         let first = AllowEntry::configured(to("a.example:80")).through(to("proxy.example:3128"));
-        let list =
-            AllowList::new(vec![first, AllowEntry::allowed(to("a.example:80")).permit_local()]);
+        let list = AllowList::new(vec![first, AllowEntry::allowed(to("a.example:80")).permit_local()]);
         let found = list.find(&to("a.example:80")).unwrap();
         assert_eq!(found.via(), Some(&to("proxy.example:3128")));
         assert!(found.permits_local());

@@ -37,12 +37,7 @@ pub(super) enum RelayError {
 }
 
 /// Moves a body framed as `framing` from one side to the other; `chunk` puts what is passed on into chunks.
-pub(super) fn relay(
-    from: &mut Wire,
-    framing: Framing,
-    to: &mut Wire,
-    chunk: bool,
-) -> Result<(), RelayError> {
+pub(super) fn relay(from: &mut Wire, framing: Framing, to: &mut Wire, chunk: bool) -> Result<(), RelayError> {
     match framing {
         Framing::Nothing => return Ok(()),
         Framing::Length(n) => relay_exactly(from, n, to, chunk)?,
@@ -67,12 +62,7 @@ pub(super) fn relay(
     if chunk { to.write_all(b"0\r\n\r\n").map_err(RelayError::Write) } else { Ok(()) }
 }
 
-fn relay_exactly(
-    from: &mut Wire,
-    mut left: u64,
-    to: &mut Wire,
-    chunk: bool,
-) -> Result<(), RelayError> {
+fn relay_exactly(from: &mut Wire, mut left: u64, to: &mut Wire, chunk: bool) -> Result<(), RelayError> {
     while left > 0 {
         if !some(from)? {
             return Err(RelayError::Read(io::ErrorKind::UnexpectedEof.into()));
@@ -136,10 +126,7 @@ fn parse_size(line: &[u8]) -> Option<u64> {
     let end = line.iter().position(|&b| matches!(b, b';' | b' ' | b'\t')).unwrap_or(line.len());
     let (digits, rest) = line.split_at(end);
     let extension = rest.trim_ascii_start();
-    if digits.is_empty()
-        || digits.len() > 15
-        || !(extension.is_empty() || extension.starts_with(b";"))
-    {
+    if digits.is_empty() || digits.len() > 15 || !(extension.is_empty() || extension.starts_with(b";")) {
         return None;
     }
     if !digits.iter().all(u8::is_ascii_hexdigit) {

@@ -35,9 +35,7 @@ pub enum DestinationError {
     )]
     BadName(String),
     /// `127.1`, `0x7f000001`: resolvers read these as addresses, people do not.
-    #[error(
-        "{0:?} looks like an IP address but is not in the usual form (four decimal numbers, or IPv6 in brackets)"
-    )]
+    #[error("{0:?} looks like an IP address but is not in the usual form (four decimal numbers, or IPv6 in brackets)")]
     OddAddress(String),
     /// An IPv6 address with no brackets, where a port could not be told from the last group.
     #[error("{0:?}: write an IPv6 address in brackets, as in [2001:db8::1]:443")]
@@ -68,10 +66,8 @@ impl Destination {
             return Err(DestinationError::NotAHost(text.into()));
         }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (inside, after) =
-                rest.split_once(']').ok_or_else(|| DestinationError::BadName(text.into()))?;
-            let address: Ipv6Addr =
-                inside.parse().map_err(|_| DestinationError::BadName(text.into()))?;
+            let (inside, after) = rest.split_once(']').ok_or_else(|| DestinationError::BadName(text.into()))?;
+            let address: Ipv6Addr = inside.parse().map_err(|_| DestinationError::BadName(text.into()))?;
             match after.strip_prefix(':') {
                 None if after.is_empty() => (address.to_string(), None),
                 None => return Err(DestinationError::BadName(text.into())),
@@ -169,8 +165,7 @@ fn normal_host(text: &str) -> Result<String, DestinationError> {
         return Err(DestinationError::BadName(text.into()));
     }
     let last = name.rsplit('.').next().unwrap_or_default();
-    let hex =
-        last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+    let hex = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
     if hex || last.bytes().all(|b| b.is_ascii_digit()) {
         return Err(DestinationError::OddAddress(text.into()));
     }

@@ -46,11 +46,7 @@ pub(super) enum DialError {
 }
 
 /// Connects to where `entry` leads: its destination, or the proxy in front of it.
-pub(super) fn dial(
-    entry: &AllowEntry,
-    resolver: &Arc<dyn Resolve>,
-    wait: Duration,
-) -> Result<TcpStream, DialError> {
+pub(super) fn dial(entry: &AllowEntry, resolver: &Arc<dyn Resolve>, wait: Duration) -> Result<TcpStream, DialError> {
     let deadline = Instant::now() + wait;
     let next = entry.via().unwrap_or(entry.destination());
     // A parent proxy comes from the host's own configuration, and it is where the copy's requests end, not an address that they choose.

@@ -84,15 +84,11 @@ impl Request {
                 return Err(Refusal::bad_request("the request ends too early"));
             }
             Err(httparse::Error::TooManyHeaders) => {
-                return Err(too_large(&format!(
-                    "the request has more than {FIELDS_MAX} header fields"
-                )));
+                return Err(too_large(&format!("the request has more than {FIELDS_MAX} header fields")));
             }
             Err(e) => return Err(Refusal::bad_request(format!("the request is malformed: {e}"))),
         }
-        let (Some(method), Some(target), Some(version)) =
-            (parsed.method, parsed.path, parsed.version)
-        else {
+        let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
             return Err(Refusal::bad_request("the request line is incomplete"));
         };
         let modern = version == 1;
@@ -106,32 +102,18 @@ impl Request {
             (false, Some(n)) => Framing::Length(n),
             (false, None) => Framing::Nothing,
         };
-        if matches!(target, Target::Tunnel(_))
-            && !matches!(body, Framing::Nothing | Framing::Length(0))
-        {
+        if matches!(target, Target::Tunnel(_)) && !matches!(body, Framing::Nothing | Framing::Length(0)) {
             return Err(Refusal::bad_request("CONNECT has no body"));
         }
         let expects = match values(parsed.headers, "expect").next() {
             None => false,
             Some(v) if v.eq_ignore_ascii_case(b"100-continue") => modern,
             Some(_) => {
-                return Err(Refusal::new(
-                    417,
-                    "Expectation Failed",
-                    "only Expect: 100-continue is known",
-                ));
+                return Err(Refusal::new(417, "Expectation Failed", "only Expect: 100-continue is known"));
             }
         };
         let fields = passed_on(parsed.headers, &facts);
-        Ok(Self {
-            method: method.to_owned(),
-            target,
-            body,
-            keep: modern && !facts.close,
-            modern,
-            expects,
-            fields,
-        })
+        Ok(Self { method: method.to_owned(), target, body, keep: modern && !facts.close, modern, expects, fields })
     }
 
     /// The head for the destination, or with `absolute` for a proxy that leads there.
@@ -144,9 +126,7 @@ impl Request {
         write_fields(&mut out, &self.fields);
         match self.body {
             Framing::Nothing | Framing::UntilClose => {}
-            Framing::Length(n) => {
-                out.extend_from_slice(format!("Content-Length: {n}\r\n").as_bytes())
-            }
+            Framing::Length(n) => out.extend_from_slice(format!("Content-Length: {n}\r\n").as_bytes()),
             Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         }
         out.extend_from_slice(b"Via: 1.1 greenroom\r\n\r\n");
@@ -155,8 +135,7 @@ impl Request {
 
     /// Sending it twice is the same as sending it once, and nothing of it is lost by the first try.
     pub(super) fn repeatable(&self) -> bool {
-        matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS")
-            && matches!(self.body, Framing::Nothing)
+        matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS") && matches!(self.body, Framing::Nothing)
     }
 }
 
@@ -261,10 +240,8 @@ fn facts(fields: &[Header<'_>]) -> Result<Facts, String> {
     if encoded && codings != ["chunked"] {
         return Err("Transfer-Encoding is something other than chunked".into());
     }
-    let listed: Vec<String> = tokens(fields, "connection")
-        .into_iter()
-        .chain(tokens(fields, "proxy-connection"))
-        .collect();
+    let listed: Vec<String> =
+        tokens(fields, "connection").into_iter().chain(tokens(fields, "proxy-connection")).collect();
     let close = listed.iter().any(|t| t == "close");
     Ok(Facts { length, chunked: encoded, close, listed })
 }
@@ -300,10 +277,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn request(fields: &str) -> Result<Request, Refusal> {
-        Request::parse(
-            format!("POST http://a.example/x HTTP/1.1\r\nHost: evil.example\r\n{fields}\r\n")
-                .as_bytes(),
-        )
+        Request::parse(format!("POST http://a.example/x HTTP/1.1\r\nHost: evil.example\r\n{fields}\r\n").as_bytes())
     }
 
     fn sent(request: &Request) -> String {
@@ -349,16 +323,13 @@ mod tests {
         ] {
             assert_eq!(request(fields).expect_err(fields).status, 400, "{fields:?}");
         }
-        let old = Request::parse(
-            b"POST http://a.example/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
-        );
+        let old = Request::parse(b"POST http://a.example/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n");
         assert_eq!(old.unwrap_err().status, 400);
     }
 
     #[test]
     fn naming_framing_in_connection_removes_nothing_of_ours() {
-        let request =
-            request("Connection: close, content-length, host\r\nContent-Length: 5\r\n").unwrap();
+        let request = request("Connection: close, content-length, host\r\nContent-Length: 5\r\n").unwrap();
         assert!(sent(&request).contains("Host: a.example\r\nContent-Length: 5\r\n"));
         assert!(!request.keep);
     }
@@ -372,27 +343,14 @@ mod tests {
             ("204 No Content\r\n", "GET", Framing::Nothing, true),
             ("103 Early Hints\r\n", "GET", Framing::Nothing, true),
             ("200 OK\r\nTransfer-Encoding: Chunked\r\n", "GET", Framing::Chunked, true),
-            (
-                "200 OK\r\nConnection: close\r\nContent-Length: 3\r\n",
-                "GET",
-                Framing::Length(3),
-                false,
-            ),
+            ("200 OK\r\nConnection: close\r\nContent-Length: 3\r\n", "GET", Framing::Length(3), false),
             ("200 OK\r\n", "GET", Framing::UntilClose, false),
         ] {
-            let parsed =
-                Response::parse(format!("HTTP/1.1 {head}\r\n").as_bytes(), method).unwrap();
+            let parsed = Response::parse(format!("HTTP/1.1 {head}\r\n").as_bytes(), method).unwrap();
             assert_eq!((parsed.body, parsed.keep), (body, keep), "{head:?} {method}");
         }
-        for head in [
-            "200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n",
-            "101 Switching\r\n",
-            "x OK\r\n",
-        ] {
-            assert!(
-                Response::parse(format!("HTTP/1.1 {head}\r\n").as_bytes(), "GET").is_err(),
-                "{head:?}"
-            );
+        for head in ["200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n", "101 Switching\r\n", "x OK\r\n"] {
+            assert!(Response::parse(format!("HTTP/1.1 {head}\r\n").as_bytes(), "GET").is_err(), "{head:?}");
         }
     }
 

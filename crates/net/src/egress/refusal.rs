@@ -49,11 +49,7 @@ impl Refusal {
 
     pub(super) fn unreachable(status: u16, to: &Destination, reason: &str) -> Self {
         let short = if status == 504 { "Gateway Timeout" } else { "Bad Gateway" };
-        Self::new(
-            status,
-            short,
-            format!("{to} is allowed, but could not be used from this host: {reason}."),
-        )
+        Self::new(status, short, format!("{to} is allowed, but could not be used from this host: {reason}."))
     }
 
     /// The whole response, as bytes.

@@ -148,11 +148,7 @@ impl Record {
     }
 }
 
-fn row<'a>(
-    table: &'a mut BTreeMap<Destination, Row>,
-    to: &Destination,
-    bound: usize,
-) -> Option<&'a mut Row> {
+fn row<'a>(table: &'a mut BTreeMap<Destination, Row>, to: &Destination, bound: usize) -> Option<&'a mut Row> {
     if table.len() >= bound && !table.contains_key(to) {
         return None;
     }
@@ -183,8 +179,7 @@ mod tests {
             record.refused(&Destination::new(host, 80).unwrap(), "not allowed");
         }
         let report = record.report();
-        let rows: Vec<_> =
-            report.refused.iter().map(|u| (u.host.as_str(), u.connections)).collect();
+        let rows: Vec<_> = report.refused.iter().map(|u| (u.host.as_str(), u.connections)).collect();
         assert_eq!(rows, [("b", 2), ("c", 1), ("d", 1)]);
         assert_eq!(report.more, 2);
     }

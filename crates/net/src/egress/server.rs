@@ -88,11 +88,7 @@ impl Egress {
     ///
     /// # Errors
     /// When the listener is not usable or no thread can be started.
-    pub fn start(
-        listener: TcpListener,
-        allow: AllowList,
-        limits: Limits,
-    ) -> Result<Self, EgressError> {
+    pub fn start(listener: TcpListener, allow: AllowList, limits: Limits) -> Result<Self, EgressError> {
         Self::start_with(listener, allow, limits, Arc::new(SystemResolver))
     }
 
@@ -167,8 +163,7 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
         }
         match accepted {
             Ok((stream, _)) => serve(shared, stream),
-            Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {
-            }
+            Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
             // Out of descriptors or memory: connections that end will free some.
             Err(_) => shared.sockets.pause(Duration::from_millis(50)),
         }
@@ -183,22 +178,15 @@ fn serve(shared: &Arc<Shared>, stream: TcpStream) {
     let Some(socket) = shared.sockets.open(stream) else { return };
     let shared = Arc::clone(shared);
     // Without a thread the connection is closed, which the client sees and can repeat.
-    let _ = thread::Builder::new()
-        .name("egress-connection".into())
-        .stack_size(SESSION_STACK)
-        .spawn(move || {
-            session::run(&shared, socket);
-            drop(place);
-        });
+    let _ = thread::Builder::new().name("egress-connection".into()).stack_size(SESSION_STACK).spawn(move || {
+        session::run(&shared, socket);
+        drop(place);
+    });
 }
 
 /// Turns a connection away without waiting for it: an answer this short fits into the buffer of a new socket.
 fn busy(mut stream: TcpStream) {
-    let refusal = Refusal::new(
-        503,
-        "Service Unavailable",
-        "too many connections at once from this copy; try again",
-    );
+    let refusal = Refusal::new(503, "Service Unavailable", "too many connections at once from this copy; try again");
     if stream.set_nonblocking(true).is_ok() {
         let _ = stream.write(&refusal.encode(true, false));
         let _ = stream.shutdown(std::net::Shutdown::Write);

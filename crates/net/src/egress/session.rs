@@ -58,8 +58,7 @@ impl Session<'_> {
             return Next::Drop;
         }
         // Some clients send an empty line behind a body (RFC 9112, section 2.2).
-        let blank =
-            self.client.buffered().iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        let blank = self.client.buffered().iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         if blank > 0 {
             self.client.consume(blank);
             return Next::Request;
@@ -91,24 +90,19 @@ impl Session<'_> {
     /// Reads and parses a head. `None`: the client is gone.
     fn request(&mut self) -> Result<Option<Request>, Refusal> {
         let limits = &self.shared.limits;
-        let length =
-            match self.client.read_head(limits.head_bytes, Instant::now() + limits.head_time) {
-                Ok(length) => length,
-                Err(HeadError::Closed | HeadError::Broken) => return Ok(None),
-                Err(HeadError::TooLarge) => {
-                    return Err(head::too_large(&format!(
-                        "the head of the request is longer than {} bytes",
-                        limits.head_bytes
-                    )));
-                }
-                Err(HeadError::TimedOut) => {
-                    return Err(Refusal::new(
-                        408,
-                        "Request Timeout",
-                        "the request did not arrive in time",
-                    ));
-                }
-            };
+        let length = match self.client.read_head(limits.head_bytes, Instant::now() + limits.head_time) {
+            Ok(length) => length,
+            Err(HeadError::Closed | HeadError::Broken) => return Ok(None),
+            Err(HeadError::TooLarge) => {
+                return Err(head::too_large(&format!(
+                    "the head of the request is longer than {} bytes",
+                    limits.head_bytes
+                )));
+            }
+            Err(HeadError::TimedOut) => {
+                return Err(Refusal::new(408, "Request Timeout", "the request did not arrive in time"));
+            }
+        };
         let request = Request::parse(&self.client.buffered()[..length])?;
         self.client.consume(length);
         Ok(Some(request))
@@ -124,19 +118,12 @@ impl Session<'_> {
 
     /// Answers a request that is not forwarded. The connection can go on only when nothing else of the request is under way.
     fn refuse_request(&mut self, refusal: &Refusal, request: &Request) -> Next {
-        let keep = request.keep
-            && request.body == Framing::Nothing
-            && matches!(request.target, Target::Http { .. });
+        let keep = request.keep && request.body == Framing::Nothing && matches!(request.target, Target::Http { .. });
         self.refuse(refusal, request.method != "HEAD", keep)
     }
 
     /// Connects, or answers why not.
-    fn connect(
-        &mut self,
-        request: &Request,
-        entry: &AllowEntry,
-        meter: &Arc<Meter>,
-    ) -> Result<Wire, Next> {
+    fn connect(&mut self, request: &Request, entry: &AllowEntry, meter: &Arc<Meter>) -> Result<Wire, Next> {
         let (to, limits) = (entry.destination(), &self.shared.limits);
         match dial::dial(entry, &self.shared.resolver, limits.connect_time) {
             Ok(stream) => {
@@ -186,9 +173,8 @@ impl Session<'_> {
     fn tunnel_through(&self, upstream: &mut Wire, to: &Destination) -> Result<(), String> {
         let ask = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n");
         upstream.write_all(ask.as_bytes()).map_err(|e| format!("the proxy in front of it: {e}"))?;
-        let response = self
-            .response(upstream, "CONNECT")
-            .map_err(|e| format!("the proxy in front of it: {}", e.text()))?;
+        let response =
+            self.response(upstream, "CONNECT").map_err(|e| format!("the proxy in front of it: {}", e.text()))?;
         if (200..300).contains(&response.code) {
             Ok(())
         } else {
@@ -197,13 +183,7 @@ impl Session<'_> {
     }
 
     /// One plain HTTP request and its answer.
-    fn exchange(
-        &mut self,
-        request: &Request,
-        path: &str,
-        entry: &AllowEntry,
-        meter: &Arc<Meter>,
-    ) -> Next {
+    fn exchange(&mut self, request: &Request, path: &str, entry: &AllowEntry, meter: &Arc<Meter>) -> Next {
         let to = entry.destination();
         let head = request.encode(to, path, entry.via().is_some());
         let kept = self.kept.take().filter(|(place, wire)| place == to && wire.is_quiet());
@@ -243,12 +223,7 @@ impl Session<'_> {
         {
             return Err(Next::Drop);
         }
-        match body::relay(
-            &mut self.client,
-            request.body,
-            upstream,
-            request.body == Framing::Chunked,
-        ) {
+        match body::relay(&mut self.client, request.body, upstream, request.body == Framing::Chunked) {
             Ok(()) => Ok(true),
             Err(RelayError::Write(_)) => Ok(false),
             Err(RelayError::Read(_)) => Err(Next::Drop),
@@ -270,8 +245,7 @@ impl Session<'_> {
                 Err(_) => return Err(NoResponse::Gone),
             }
         }
-        let length = match upstream.read_head(limits.head_bytes, Instant::now() + limits.head_time)
-        {
+        let length = match upstream.read_head(limits.head_bytes, Instant::now() + limits.head_time) {
             Ok(length) => length,
             Err(HeadError::TooLarge) => {
                 return Err(BadResponse("its head is too long".into()).into());
@@ -303,12 +277,7 @@ impl Session<'_> {
             }
             response = match self.response(&mut upstream, &request.method) {
                 Ok(_) if interim >= INTERIM_MAX => {
-                    return self.fail(
-                        502,
-                        "too many interim answers",
-                        entry.destination(),
-                        request,
-                    );
+                    return self.fail(502, "too many interim answers", entry.destination(), request);
                 }
                 Ok(next) => next,
                 Err(e) => return self.fail(e.status(), &e.text(), entry.destination(), request),
@@ -324,12 +293,7 @@ impl Session<'_> {
         if self.client.write_all(&response.encode(framing, keep)).is_err() {
             return Next::Drop;
         }
-        match body::relay(
-            &mut upstream,
-            response.body,
-            &mut self.client,
-            framing == Framing::Chunked,
-        ) {
+        match body::relay(&mut upstream, response.body, &mut self.client, framing == Framing::Chunked) {
             Ok(()) => {}
             Err(RelayError::Write(_)) => return Next::Drop,
             Err(e) => {

@@ -16,9 +16,7 @@ pub(super) enum Target {
 pub(super) fn parse(method: &str, target: &str) -> Result<Target, Refusal> {
     if method == "CONNECT" {
         let to = Destination::with_port(target);
-        return to
-            .map(Target::Tunnel)
-            .map_err(|e| Refusal::bad_request(format!("CONNECT needs HOST:PORT: {e}")));
+        return to.map(Target::Tunnel).map_err(|e| Refusal::bad_request(format!("CONNECT needs HOST:PORT: {e}")));
     }
     let Some((scheme, rest)) = target.split_once("://").filter(|_| !target.starts_with('/')) else {
         return Err(Refusal::bad_request(format!(
@@ -32,9 +30,7 @@ pub(super) fn parse(method: &str, target: &str) -> Result<Target, Refusal> {
         ));
     }
     if !scheme.eq_ignore_ascii_case("http") {
-        return Err(Refusal::bad_request(format!(
-            "only http:// can be asked for directly, not {scheme}://"
-        )));
+        return Err(Refusal::bad_request(format!("only http:// can be asked for directly, not {scheme}://")));
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
@@ -46,10 +42,8 @@ pub(super) fn parse(method: &str, target: &str) -> Result<Target, Refusal> {
     if path.contains('#') {
         return Err(Refusal::bad_request("a fragment (#...) has no place in a request"));
     }
-    let (host, port) =
-        Destination::split(authority).map_err(|e| Refusal::bad_request(e.to_string()))?;
-    let to = Destination::new(&host, port.unwrap_or(80))
-        .map_err(|e| Refusal::bad_request(e.to_string()))?;
+    let (host, port) = Destination::split(authority).map_err(|e| Refusal::bad_request(e.to_string()))?;
+    let to = Destination::new(&host, port.unwrap_or(80)).map_err(|e| Refusal::bad_request(e.to_string()))?;
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     Ok(Target::Http { to, path })
 }
@@ -68,12 +62,7 @@ mod tests {
             ("GET", "http://a.example?q", "a.example:80", Some("/?q")),
             ("POST", "http://[::1]:81/a//b/../c", "[::1]:81", Some("/a//b/../c")),
             ("GET", "http://a.example//evil.example/", "a.example:80", Some("//evil.example/")),
-            (
-                "GET",
-                "http://a.example/?u=http://b.example@c",
-                "a.example:80",
-                Some("/?u=http://b.example@c"),
-            ),
+            ("GET", "http://a.example/?u=http://b.example@c", "a.example:80", Some("/?u=http://b.example@c")),
             ("CONNECT", "A.example:443", "a.example:443", None),
             ("CONNECT", "[2001:db8::1]:443", "[2001:db8::1]:443", None),
         ] {

@@ -83,9 +83,7 @@ fn pump(mut from: &TcpStream, to: &TcpStream, activity: &Activity, count: Count<
                     activity.touch();
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e)
-                    if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-                        && !activity.is_over() => {}
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) && !activity.is_over() => {}
                 Err(_) => break false,
             }
         };

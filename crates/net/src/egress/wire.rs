@@ -75,8 +75,7 @@ impl Wire {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        let wait = deadline
-            .map_or(self.idle, |at| at.saturating_duration_since(Instant::now()).min(self.idle));
+        let wait = deadline.map_or(self.idle, |at| at.saturating_duration_since(Instant::now()).min(self.idle));
         if wait.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
@@ -162,11 +161,7 @@ impl Wire {
 }
 
 /// Writes all of `bytes`, counting them as sent as they leave.
-pub(super) fn write_metered(
-    mut stream: &TcpStream,
-    mut bytes: &[u8],
-    meter: Option<&Meter>,
-) -> io::Result<()> {
+pub(super) fn write_metered(mut stream: &TcpStream, mut bytes: &[u8], meter: Option<&Meter>) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.write(bytes) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -221,11 +216,7 @@ mod tests {
             // However it arrives: what was searched before need not be searched again.
             for held in 0..bytes.len() {
                 if head_end(&bytes.as_bytes()[..held], 0).is_none() {
-                    assert_eq!(
-                        head_end(bytes.as_bytes(), held.saturating_sub(3)),
-                        end,
-                        "{bytes:?} at {held}"
-                    );
+                    assert_eq!(head_end(bytes.as_bytes(), held.saturating_sub(3)), end, "{bytes:?} at {held}");
                 }
             }
         }

@@ -16,16 +16,10 @@ fn ask(egress: &greenroom_net::egress::Egress, request: &str) -> String {
 fn the_host_field_decides_nothing() {
     let (origin, secret) = (Origin::web(), Origin::web());
     let egress = proxy_to(&origin);
-    let answer = ask(
-        &egress,
-        &format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", origin.url("/hello"), secret.address),
-    );
+    let answer = ask(&egress, &format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", origin.url("/hello"), secret.address));
     assert!(answer.ends_with("hello\n"), "{answer}");
     assert!(origin.seen()[0].contains(&format!("Host: {}\r\n", origin.address)));
-    let answer = ask(
-        &egress,
-        &format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", secret.url("/hello"), origin.address),
-    );
+    let answer = ask(&egress, &format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", secret.url("/hello"), origin.address));
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert_eq!(secret.count(), 0);
 }
@@ -34,8 +28,7 @@ fn the_host_field_decides_nothing() {
 fn other_spellings_of_an_allowed_name_are_that_name() {
     let origin = Origin::web();
     let port = origin.port();
-    let egress =
-        proxy(vec![AllowEntry::allowed(to(&format!("mirror.example:{port}"))).permit_local()]);
+    let egress = proxy(vec![AllowEntry::allowed(to(&format!("mirror.example:{port}"))).permit_local()]);
     for name in ["mirror.example", "MIRROR.example", "mirror.example."] {
         let answer = ask(&egress, &format!("GET http://{name}:{port}/hello HTTP/1.1\r\n\r\n"));
         assert!(answer.ends_with("hello\n"), "{name}: {answer}");
@@ -48,8 +41,7 @@ fn other_spellings_of_an_allowed_name_are_that_name() {
 fn an_address_or_a_port_beside_the_allowed_one_is_refused() {
     let (origin, other) = (Origin::web(), Origin::web());
     let port = origin.port();
-    let egress =
-        proxy(vec![AllowEntry::allowed(to(&format!("mirror.example:{port}"))).permit_local()]);
+    let egress = proxy(vec![AllowEntry::allowed(to(&format!("mirror.example:{port}"))).permit_local()]);
     for target in [
         format!("127.0.0.1:{port}"),
         format!("[::ffff:127.0.0.1]:{port}"),
@@ -59,10 +51,9 @@ fn an_address_or_a_port_beside_the_allowed_one_is_refused() {
         format!("mirror.example.evil.example:{port}"),
         "mirror.example:22".into(),
     ] {
-        for request in [
-            format!("GET http://{target}/hello HTTP/1.1\r\n\r\n"),
-            format!("CONNECT {target} HTTP/1.1\r\n\r\n"),
-        ] {
+        for request in
+            [format!("GET http://{target}/hello HTTP/1.1\r\n\r\n"), format!("CONNECT {target} HTTP/1.1\r\n\r\n")]
+        {
             let answer = ask(&egress, &request);
             assert!(answer.starts_with("HTTP/1.1 403 "), "{request:?}: {answer}");
             assert!(answer.contains("--allow"), "{answer}");
@@ -72,11 +63,7 @@ fn an_address_or_a_port_beside_the_allowed_one_is_refused() {
     let report = egress.finish();
     assert_eq!(report.allowed, []);
     // The IPv4-mapped spelling is the same destination as the plain one.
-    assert_eq!(
-        report.refused.iter().map(|u| u.connections).collect::<Vec<_>>(),
-        [4, 2, 2, 2, 2, 2],
-        "{report:?}"
-    );
+    assert_eq!(report.refused.iter().map(|u| u.connections).collect::<Vec<_>>(), [4, 2, 2, 2, 2, 2], "{report:?}");
 }
 
 #[test]
@@ -129,9 +116,7 @@ fn requests_that_could_be_read_in_two_ways_never_arrive() {
     let url = origin.url("/hello");
     let at = origin.address;
     for request in [
-        format!(
-            "POST {url} HTTP/1.1\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX"
-        ),
+        format!("POST {url} HTTP/1.1\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX"),
         format!("POST {url} HTTP/1.1\r\nContent-Length: 6\r\nContent-Length: 0\r\n\r\nGET / "),
         format!("POST {url} HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n"),
         format!("GET {url} HTTP/1.1\r\nHost: a\r\n\tb: c\r\n\r\n"),
@@ -155,17 +140,11 @@ fn requests_that_could_be_read_in_two_ways_never_arrive() {
 fn bad_chunks_end_the_connection() {
     let origin = Origin::web();
     let egress = proxy_to(&origin);
-    let head =
-        format!("POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", origin.url("/echo"));
-    for chunks in [
-        "5\r\nhelloX\r\n",
-        "x\r\n",
-        "5\nhello\r\n",
-        "fffffffffffffffff\r\n",
-        "1\r\na\r\n0\r\nno end: 1\n\r\n",
-    ] {
-        let answer =
-            ask(&egress, &format!("{head}{chunks}GET http://evil.example/ HTTP/1.1\r\n\r\n"));
+    let head = format!("POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", origin.url("/echo"));
+    for chunks in
+        ["5\r\nhelloX\r\n", "x\r\n", "5\nhello\r\n", "fffffffffffffffff\r\n", "1\r\na\r\n0\r\nno end: 1\n\r\n"]
+    {
+        let answer = ask(&egress, &format!("{head}{chunks}GET http://evil.example/ HTTP/1.1\r\n\r\n"));
         assert!(answer.starts_with("HTTP/1.1 400 "), "{chunks:?}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{chunks:?}: {answer}");
     }
@@ -176,8 +155,7 @@ fn bad_chunks_end_the_connection() {
 fn heads_without_end_are_cut_off() {
     let origin = Origin::web();
     let egress = proxy_with(vec![AllowEntry::allowed(to(&origin.address.to_string()))], quick());
-    let long =
-        format!("GET {} HTTP/1.1\r\nX: {}\r\n\r\n", origin.url("/hello"), "x".repeat(100_000));
+    let long = format!("GET {} HTTP/1.1\r\nX: {}\r\n\r\n", origin.url("/hello"), "x".repeat(100_000));
     assert!(ask(&egress, &long).starts_with("HTTP/1.1 431 "));
     let many = format!("GET {} HTTP/1.1\r\n{}\r\n", origin.url("/hello"), "X: 1\r\n".repeat(500));
     assert!(ask(&egress, &many).starts_with("HTTP/1.1 431 "));

@@ -25,10 +25,7 @@ fn every_framing_arrives_whole_on_one_connection() {
     // One connection for the first four requests, a second one because the fourth ended by closing.
     assert_eq!(origin.count(), 2);
     let report = egress.finish();
-    assert_eq!(
-        (report.allowed.len(), report.allowed[0].connections, report.allowed[0].failures),
-        (1, 5, 0)
-    );
+    assert_eq!((report.allowed.len(), report.allowed[0].connections, report.allowed[0].failures), (1, 5, 0));
     assert!(report.allowed[0].bytes_down > 30 && report.allowed[0].bytes_up > 100, "{report:?}");
 }
 
@@ -42,11 +39,7 @@ fn a_large_body_goes_both_ways_unchanged() {
     assert!(client.body(&head) == big());
 
     let body = &big()[..200_000];
-    client.send(&format!(
-        "POST {} HTTP/1.1\r\nContent-Length: {}\r\n\r\n",
-        origin.url("/echo"),
-        body.len()
-    ));
+    client.send(&format!("POST {} HTTP/1.1\r\nContent-Length: {}\r\n\r\n", origin.url("/echo"), body.len()));
     client.send_bytes(body);
     let head = client.head().unwrap();
     assert!(client.body(&head) == body);
@@ -88,10 +81,7 @@ fn head_requests_old_clients_and_early_hints() {
     let mut old = Peer::connect(egress.address());
     old.send(&format!("GET {} HTTP/1.0\r\n\r\n", origin.url("/chunked")));
     let head = old.head().unwrap();
-    assert_eq!(
-        (field(&head, "transfer-encoding"), field(&head, "connection")),
-        (None, Some("close"))
-    );
+    assert_eq!((field(&head, "transfer-encoding"), field(&head, "connection")), (None, Some("close")));
     assert_eq!(old.rest(), "hello\n");
 }
 
@@ -101,17 +91,10 @@ fn pipelined_requests_are_answered_in_order() {
     let egress = proxy_to(&origin);
     let mut client = Peer::connect(egress.address());
     let one = |path: &str| format!("GET {} HTTP/1.1\r\n\r\n", origin.url(path));
-    let all = [
-        one("/hello"),
-        one("/empty"),
-        "GET http://other.example/ HTTP/1.1\r\n\r\n".into(),
-        one("/chunked"),
-    ]
-    .concat();
+    let all =
+        [one("/hello"), one("/empty"), "GET http://other.example/ HTTP/1.1\r\n\r\n".into(), one("/chunked")].concat();
     client.send(&all);
-    for (status, body) in
-        [("200", Some("hello\n")), ("204", None), ("403", None), ("200", Some("hello\n"))]
-    {
+    for (status, body) in [("200", Some("hello\n")), ("204", None), ("403", None), ("200", Some("hello\n"))] {
         let head = client.head().unwrap();
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
         let got = String::from_utf8(client.body(&head)).unwrap();
@@ -155,14 +138,9 @@ fn a_body_that_breaks_off_is_seen_to_break_off() {
 fn what_cannot_be_reached_says_so() {
     // A port that nobody listens on: bound, then given back.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let egress = proxy(vec![
-        AllowEntry::allowed(to(&free.to_string())),
-        AllowEntry::allowed(to("nowhere.example:80")),
-    ]);
+    let egress = proxy(vec![AllowEntry::allowed(to(&free.to_string())), AllowEntry::allowed(to("nowhere.example:80"))]);
     let mut client = Peer::connect(egress.address());
-    client.send(&format!(
-        "GET http://{free}/ HTTP/1.1\r\n\r\nGET http://nowhere.example/ HTTP/1.1\r\n\r\n"
-    ));
+    client.send(&format!("GET http://{free}/ HTTP/1.1\r\n\r\nGET http://nowhere.example/ HTTP/1.1\r\n\r\n"));
     for says in ["no connection to 127.0.0.1", "could not be resolved"] {
         let head = client.head().unwrap();
         assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
@@ -196,12 +174,9 @@ fn answers_that_are_no_http_are_not_relayed() {
 #[test]
 fn through_another_proxy_when_the_host_has_one() {
     let origin = Origin::web();
-    let parent = proxy(vec![
-        AllowEntry::configured(to(&format!("mirror.example:{}", origin.port()))).permit_local(),
-    ]);
+    let parent = proxy(vec![AllowEntry::configured(to(&format!("mirror.example:{}", origin.port()))).permit_local()]);
     let destination = to(&format!("mirror.example:{}", origin.port()));
-    let egress =
-        proxy(vec![AllowEntry::configured(destination).through(to(&parent.address().to_string()))]);
+    let egress = proxy(vec![AllowEntry::configured(destination).through(to(&parent.address().to_string()))]);
 
     let mut client = Peer::connect(egress.address());
     client.send(&format!("GET http://mirror.example:{}/hello HTTP/1.1\r\n\r\n", origin.port()));

@@ -47,10 +47,7 @@ fn a_tunnel_carries_any_bytes_and_half_closes() {
     assert!(all.starts_with(b"early") && all[5..total] == big());
     assert_eq!(String::from_utf8_lossy(&all[total..]), format!("total {total}"));
     let used = &egress.finish().allowed[0];
-    assert_eq!(
-        (used.bytes_up, used.bytes_down, used.connections),
-        (total as u64, all.len() as u64, 1)
-    );
+    assert_eq!((used.bytes_up, used.bytes_down, used.connections), (total as u64, all.len() as u64, 1));
 }
 
 #[test]

@@ -21,8 +21,7 @@ impl Origin {
     pub(crate) fn start(serve: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let (connections, heads) =
-            (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let (connections, heads) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
         let serve = Arc::new(serve);
         thread::spawn({
             let (connections, heads) = (Arc::clone(&connections), Arc::clone(&heads));
@@ -103,7 +102,9 @@ fn answer(peer: &mut Peer, head: &str, body: &[u8]) -> bool {
         }
         "/empty" => peer.send("HTTP/1.1 204 No Content\r\n\r\n"),
         "/hints" => {
-            peer.send("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n");
+            peer.send(
+                "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n",
+            );
         }
         _ => peer.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
     }
@@ -189,9 +190,9 @@ impl Peer {
 
 /// The value of a field in a head.
 pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().skip(1).find_map(|l| {
-        l.split_once(':').filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim())
-    })
+    head.lines()
+        .skip(1)
+        .find_map(|l| l.split_once(':').filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()))
 }
 
 pub(crate) fn to(text: &str) -> Destination {
@@ -201,11 +202,7 @@ pub(crate) fn to(text: &str) -> Destination {
 
 /// Limits with which a test that waits for one does not wait long.
 pub(crate) fn quick() -> Limits {
-    Limits {
-        head_time: Duration::from_millis(300),
-        idle: Duration::from_millis(600),
-        ..Limits::default()
-    }
+    Limits { head_time: Duration::from_millis(300), idle: Duration::from_millis(600), ..Limits::default() }
 }
 
 pub(crate) fn proxy(entries: Vec<AllowEntry>) -> Egress {

@@ -8,6 +8,7 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek as _, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use greenroom_core::ContentHash;
@@ -28,6 +29,8 @@ pub struct DirBlobs {
     dir: PathBuf,
     /// Made when first needed: who only reads, writes nothing.
     scratch: Mutex<Option<Arc<Scratch>>>,
+    /// Whether something got a name since the last flush, or was found that somebody else may not have flushed.
+    dirty: AtomicBool,
 }
 
 impl DirBlobs {
@@ -37,12 +40,8 @@ impl DirBlobs {
     /// [`BlobError::Io`] when the directory can't be made.
     pub fn open(dir: &Path) -> Result<Self, BlobError> {
         let made = make_dir(dir).and_then(|()| make_dir(&dir.join(TMP)));
-        made.map_err(|source| BlobError::Io {
-            what: "make the directory",
-            path: dir.into(),
-            source,
-        })?;
-        Ok(Self { dir: dir.into(), scratch: Mutex::default() })
+        made.map_err(|source| BlobError::Io { what: "make the directory", path: dir.into(), source })?;
+        Ok(Self { dir: dir.into(), scratch: Mutex::default(), dirty: AtomicBool::new(false) })
     }
 
     /// Where a blob is or would be. What is there is *unchecked*.
@@ -58,11 +57,7 @@ impl DirBlobs {
             return Ok(Arc::clone(scratch));
         }
         let path = self.dir.join(TMP);
-        let made = Scratch::new(&path).map_err(|source| BlobError::Io {
-            what: "make a directory in",
-            path,
-            source,
-        })?;
+        let made = Scratch::new(&path).map_err(|source| BlobError::Io { what: "make a directory in", path, source })?;
         Ok(Arc::clone(scratch.insert(Arc::new(made))))
     }
 
@@ -70,12 +65,7 @@ impl DirBlobs {
     fn stage(&self, reader: &mut dyn Read) -> Result<(Staged, ContentHash), BlobError> {
         let staged = Staged(self.scratch()?.fresh());
         let failed = |source| BlobError::Io { what: "write", path: staged.0.clone(), source };
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o400)
-            .open(&staged.0)
-            .map_err(failed)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&staged.0).map_err(failed)?;
         let hash = pump(
             reader,
             |chunk| file.write_all(chunk).map_err(failed),
@@ -87,6 +77,7 @@ impl DirBlobs {
     /// Gives the complete file `from` its name in the store; `from` stays.
     fn publish(&self, from: &Path, hash: ContentHash) -> Result<(), LinkError> {
         let to = self.path(hash);
+        self.dirty.store(true, Ordering::Relaxed);
         let linked = match std::fs::hard_link(from, &to) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // The first with these two digits.
@@ -110,12 +101,7 @@ impl DirBlobs {
     }
 
     /// Copies `source` in and checks that it is what was promised.
-    fn adopt_copy(
-        &self,
-        source: &Path,
-        file: &mut File,
-        hash: ContentHash,
-    ) -> Result<(), BlobError> {
+    fn adopt_copy(&self, source: &Path, file: &mut File, hash: ContentHash) -> Result<(), BlobError> {
         let (staged, found) = self.stage(file).map_err(|error| match error {
             BlobError::Stream { source: error, .. } => {
                 BlobError::Io { what: "read", path: source.into(), source: error }
@@ -148,8 +134,7 @@ impl BlobStore for DirBlobs {
         let failed = |what| move |error| BlobError::Io { what, path: source.into(), source: error };
         // Not through a link, and without waiting for a pipe's other end.
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let opened =
-            OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(source);
+        let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(source);
         let mut file = match opened {
             Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
                 return Err(BlobError::NotAFile(source.into()));
@@ -167,9 +152,7 @@ impl BlobStore for DirBlobs {
             return self.adopt_copy(source, &mut file, hash);
         }
         match self.publish(source, hash) {
-            Err(LinkError::Link(_, error)) if cannot_link(&error) => {
-                self.adopt_copy(source, &mut file, hash)
-            }
+            Err(LinkError::Link(_, error)) if cannot_link(&error) => self.adopt_copy(source, &mut file, hash),
             outcome => Ok(outcome?),
         }
     }
@@ -185,11 +168,7 @@ impl BlobStore for DirBlobs {
     fn open_verified(&self, hash: ContentHash) -> Result<File, BlobError> {
         let mut file = self.open(hash)?;
         self.check(hash, &mut file, |_| Ok(()))?;
-        file.rewind().map_err(|source| BlobError::Io {
-            what: "read",
-            path: self.path(hash),
-            source,
-        })?;
+        file.rewind().map_err(|source| BlobError::Io { what: "read", path: self.path(hash), source })?;
         Ok(file)
     }
 
@@ -202,7 +181,9 @@ impl BlobStore for DirBlobs {
 
     fn contains(&self, hash: ContentHash) -> Result<bool, BlobError> {
         let path = self.path(hash);
-        path.try_exists().map_err(|source| BlobError::Io { what: "look for", path, source })
+        let there = path.try_exists().map_err(|source| BlobError::Io { what: "look for", path, source })?;
+        self.dirty.fetch_or(there, Ordering::Relaxed);
+        Ok(there)
     }
 
     fn remove(&self, hash: ContentHash) -> Result<bool, BlobError> {
@@ -223,9 +204,11 @@ impl BlobStore for DirBlobs {
     }
 
     fn sync(&self) -> Result<(), BlobError> {
-        File::open(&self.dir)
-            .and_then(|dir| Ok(rustix::fs::syncfs(&dir)?))
-            .map_err(|source| BlobError::Io { what: "flush", path: self.dir.clone(), source })
+        File::open(&self.dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?)).map_err(|source| BlobError::Io {
+            what: "flush",
+            path: self.dir.clone(),
+            source,
+        })
     }
 }
 
@@ -237,11 +220,8 @@ impl DirBlobs {
         file: &mut File,
         chunk: impl FnMut(&[u8]) -> Result<(), BlobError>,
     ) -> Result<u64, BlobError> {
-        let (found, length) = pump(file, chunk, |source| BlobError::Io {
-            what: "read",
-            path: self.path(hash),
-            source,
-        })?;
+        let (found, length) =
+            pump(file, chunk, |source| BlobError::Io { what: "read", path: self.path(hash), source })?;
         if found == hash { Ok(length) } else { Err(BlobError::Damaged { hash, found }) }
     }
 

@@ -42,8 +42,7 @@ pub(super) fn read(dir: &Path) -> Result<Anchor, LedgerError> {
 
 fn parse(bytes: &[u8]) -> Option<Head> {
     let line = std::str::from_utf8(bytes).ok()?;
-    let (seq, hash) =
-        line.strip_suffix('\n')?.strip_prefix(MAGIC)?.strip_prefix(' ')?.split_once(' ')?;
+    let (seq, hash) = line.strip_suffix('\n')?.strip_prefix(MAGIC)?.strip_prefix(' ')?.split_once(' ')?;
     let head = Head { seq: seq.parse().ok()?, hash: hash.to_owned() };
     // Reading back what would be written refuses every other spelling of the same numbers.
     (head.seq > 0 && text(&head) == line).then_some(head)
@@ -57,8 +56,7 @@ fn text(head: &Head) -> String {
 pub(super) fn write(dir: &Path, head: &Head) -> Result<(), LedgerError> {
     let (path, new) = (dir.join(NAME), dir.join(NEW_NAME));
     let written = || {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(text(head).as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&new, &path)?;

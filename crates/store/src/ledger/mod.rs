@@ -194,9 +194,7 @@ pub enum LedgerError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It was written by a newer Greenroom.
-    #[error(
-        "the ledger {place} has format {found}, this program knows formats up to {known}: upgrade Greenroom"
-    )]
+    #[error("the ledger {place} has format {found}, this program knows formats up to {known}: upgrade Greenroom")]
     Newer {
         /// The database.
         place: String,

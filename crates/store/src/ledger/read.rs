@@ -65,23 +65,20 @@ impl SqliteLedger {
             return Ok(Listing { entries: front.entries, unreadable: front.unreadable });
         };
         let reached = front.reached.unwrap_or(filter.since);
-        let mut back = self
-            .stretch(&Filter { since: reached, limit: None, ..filter.clone() }, Order::Backwards);
+        let mut back = self.stretch(&Filter { since: reached, limit: None, ..filter.clone() }, Order::Backwards);
         if front.reached.is_none() && back.reached.is_none() {
             return wrap("read", &self.dir, Err(error));
         }
         front.unreadable.push(Unreadable { seq: reached + 1, reason: error.to_string() });
         front.entries.extend(back.entries.drain(..).rev());
         front.unreadable.extend(back.unreadable.drain(..).rev());
-        let limit =
-            filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let limit = filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         front.entries.truncate(limit);
         Ok(Listing { entries: front.entries, unreadable: front.unreadable })
     }
 
     fn stretch(&self, filter: &Filter, order: Order) -> Stretch {
-        let mut stretch =
-            Stretch { entries: Vec::new(), unreadable: Vec::new(), reached: None, stopped: None };
+        let mut stretch = Stretch { entries: Vec::new(), unreadable: Vec::new(), reached: None, stopped: None };
         let outcome = self.query(filter, order).and_then(|(sql, values)| {
             let mut statement = self.db.prepare(&sql)?;
             let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
@@ -105,8 +102,7 @@ impl SqliteLedger {
         let since = i64::try_from(filter.since).unwrap_or(i64::MAX);
         let mut sql = format!("SELECT {COLUMNS} FROM entry WHERE seq > ?");
         let mut values = vec![Value::Integer(since)];
-        let fields =
-            [("kind", &filter.kind), ("change", &filter.change), ("rehearsal", &filter.rehearsal)];
+        let fields = [("kind", &filter.kind), ("change", &filter.change), ("rehearsal", &filter.rehearsal)];
         for (column, wanted) in fields {
             if let Some(wanted) = wanted {
                 sql.push_str(&format!(" AND {column} = ?"));
@@ -134,9 +130,7 @@ impl SqliteLedger {
             return Ok(broken);
         }
         match self.damage() {
-            Some(reason) => {
-                Ok(broken(walk.last, &format!("the database file is damaged: {reason}")))
-            }
+            Some(reason) => Ok(broken(walk.last, &format!("the database file is damaged: {reason}"))),
             None => Ok(Verdict::Verified { entries: walk.last }),
         }
     }
@@ -167,8 +161,7 @@ impl SqliteLedger {
 
     /// What SQLite itself finds wrong with its file, the index of the keys included.
     fn damage(&self) -> Option<String> {
-        let answer: rusqlite::Result<String> =
-            self.db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
+        let answer: rusqlite::Result<String> = self.db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
         match answer {
             Ok(answer) if answer == "ok" => None,
             Ok(answer) => Some(answer),
@@ -195,10 +188,7 @@ impl Walk {
             return Err(broken(seq, "it was altered: its content does not have its hash"));
         }
         if row.prev != self.hash {
-            return Err(broken(
-                seq,
-                "it does not follow the entry before it: one of the two was replaced",
-            ));
+            return Err(broken(seq, "it does not follow the entry before it: one of the two was replaced"));
         }
         self.last = seq;
         self.hash = row.hash;
@@ -212,17 +202,13 @@ impl Walk {
     fn against(&self, anchor: &Anchor) -> Option<Verdict> {
         match anchor {
             Anchor::Garbled => Some(broken(self.last, "the anchor ledger.head is damaged")),
-            Anchor::Absent if self.last > 1 => {
-                Some(broken(self.last, "the anchor ledger.head is missing"))
-            }
+            Anchor::Absent if self.last > 1 => Some(broken(self.last, "the anchor ledger.head is missing")),
             Anchor::Absent => None,
             Anchor::Sound(head) if head.seq > self.last => {
                 let reason = format!("it is missing: there were {} entries", head.seq);
                 Some(broken(self.last + 1, &reason))
             }
-            Anchor::Sound(head)
-                if self.at_anchor.as_ref().is_some_and(|hash| *hash != head.hash) =>
-            {
+            Anchor::Sound(head) if self.at_anchor.as_ref().is_some_and(|hash| *hash != head.hash) => {
                 Some(broken(head.seq, "it is not the entry that the anchor ledger.head names"))
             }
             Anchor::Sound(_) => None,

@@ -78,8 +78,10 @@ impl SqliteLedger {
     /// # Errors
     /// [`LedgerError::Newer`], [`LedgerError::NotALedger`], or what the file system or SQLite say.
     pub fn open(dir: &Path) -> Result<Self, LedgerError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| {
-            LedgerError::Io { what: "make the directory", path: dir.into(), source }
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| LedgerError::Io {
+            what: "make the directory",
+            path: dir.into(),
+            source,
         })?;
         let lock = private_file(&dir.join("ledger.lock"))?;
         // SQLite would make it with the umask's mode; its journals take over the mode of this file.
@@ -99,11 +101,8 @@ impl SqliteLedger {
     /// As [`SqliteLedger::open`].
     pub fn open_read_only(dir: &Path) -> Result<Self, LedgerError> {
         let path = dir.join("ledger.db");
-        let there = path.try_exists().map_err(|source| LedgerError::Io {
-            what: "look for",
-            path: path.clone(),
-            source,
-        })?;
+        let there =
+            path.try_exists().map_err(|source| LedgerError::Io { what: "look for", path: path.clone(), source })?;
         if !there {
             let db = wrap("open", dir, Connection::open_in_memory())?;
             let ledger = Self { db, dir: dir.into(), lock: None };
@@ -143,9 +142,7 @@ impl SqliteLedger {
         // Another process may have been faster.
         if !self.check_format()? {
             self.run(SCHEMA)?;
-            self.run(&format!(
-                "PRAGMA application_id={APPLICATION}; PRAGMA user_version={FORMAT};"
-            ))?;
+            self.run(&format!("PRAGMA application_id={APPLICATION}; PRAGMA user_version={FORMAT};"))?;
         }
         wrap("make", &self.dir, transaction.commit())
     }
@@ -182,13 +179,11 @@ impl SqliteLedger {
         let Some(file) = &self.lock else {
             return Err(LedgerError::ReadOnly { place: place(&self.dir) });
         };
-        rustix::io::retry_on_intr(|| flock(file, FlockOperation::LockExclusive)).map_err(
-            |errno| LedgerError::Io {
-                what: "lock",
-                path: self.dir.join("ledger.lock"),
-                source: errno.into(),
-            },
-        )?;
+        rustix::io::retry_on_intr(|| flock(file, FlockOperation::LockExclusive)).map_err(|errno| LedgerError::Io {
+            what: "lock",
+            path: self.dir.join("ledger.lock"),
+            source: errno.into(),
+        })?;
         Ok(Locked(file))
     }
 
@@ -340,16 +335,8 @@ fn damaged<T>(seq: u64, outcome: Result<T, serde_json::Error>) -> Result<T, Ledg
 }
 
 /// Gives SQLite's errors the context that callers need.
-pub(super) fn wrap<T>(
-    what: &'static str,
-    dir: &Path,
-    outcome: rusqlite::Result<T>,
-) -> Result<T, LedgerError> {
-    outcome.map_err(|source| LedgerError::Database {
-        what,
-        place: place(dir),
-        source: Box::new(source),
-    })
+pub(super) fn wrap<T>(what: &'static str, dir: &Path, outcome: rusqlite::Result<T>) -> Result<T, LedgerError> {
+    outcome.map_err(|source| LedgerError::Database { what, place: place(dir), source: Box::new(source) })
 }
 
 fn place(dir: &Path) -> String {
@@ -359,8 +346,7 @@ fn place(dir: &Path) -> String {
 /// Whether SQLite refuses to read because a journal is left that it may not play back.
 fn needs_recovery(error: &LedgerError) -> bool {
     let LedgerError::Database { source, .. } = error else { return false };
-    let code =
-        source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    let code = source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
     matches!(code, Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen))
 }
 

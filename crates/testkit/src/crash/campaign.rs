@@ -77,7 +77,14 @@ const WORN: u32 = 100;
 ///
 /// # Errors
 /// The first violation. The world stays in `dir`.
-pub fn kills(binary: &Path, dir: &Path, change: Change, verb: Verb, wanted: u32, mut random: Random) -> Result<Tally, Violation> {
+pub fn kills(
+    binary: &Path,
+    dir: &Path,
+    change: Change,
+    verb: Verb,
+    wanted: u32,
+    mut random: Random,
+) -> Result<Tally, Violation> {
     let began = Instant::now();
     let mut tally = Tally { seed: random.seed(), ..Tally::default() };
     while tally.tries < wanted {
@@ -91,8 +98,9 @@ pub fn kills(binary: &Path, dir: &Path, change: Change, verb: Verb, wanted: u32,
             tally.quickest(if verb == Verb::Apply { apply } else { undo });
         }
         for _ in 0..WORN.min(wanted - tally.tries) {
-            one_kill(&driver, verb, &mut random, &mut tally)
-                .map_err(|error| Violation(format!("{} try {}, seed {}: {error}", verb.word(), tally.tries, tally.seed)))?;
+            one_kill(&driver, verb, &mut random, &mut tally).map_err(|error| {
+                Violation(format!("{} try {}, seed {}: {error}", verb.word(), tally.tries, tally.seed))
+            })?;
         }
         crate::lab::remove_tree(&place)?;
     }
@@ -136,7 +144,14 @@ fn one_kill(driver: &Driver, verb: Verb, random: &mut Random, tally: &mut Tally)
 ///
 /// # Errors
 /// The first violation. The images stay in `dir`.
-pub fn cuts(binary: &Path, dir: &Path, kind: FileSystem, verb: Verb, wanted: u32, mut random: Random) -> Result<Tally, Violation> {
+pub fn cuts(
+    binary: &Path,
+    dir: &Path,
+    kind: FileSystem,
+    verb: Verb,
+    wanted: u32,
+    mut random: Random,
+) -> Result<Tally, Violation> {
     let began = Instant::now();
     let mut tally = Tally { seed: random.seed(), ..Tally::default() };
     let mut base = Disk::make(kind, &dir.join("base.img"))?;
@@ -167,16 +182,22 @@ pub fn cuts(binary: &Path, dir: &Path, kind: FileSystem, verb: Verb, wanted: u32
 fn measure(driver: &Driver, base: &Disk, dir: &Path, verb: Verb) -> Result<Duration, Violation> {
     let mut disk = base.snapshot(&dir.join("measure.img"))?;
     disk.mount()?;
-    let took = driver.at(driver.world.moved(&disk.at)).complete(verb)?;
+    let took = driver.complete(verb)?;
     disk.discard()?;
     Ok(took)
 }
 
-fn one_cut(driver: &Driver, base: &Disk, dir: &Path, verb: Verb, delay: Duration, tally: &mut Tally) -> Result<(), Violation> {
+fn one_cut(
+    driver: &Driver,
+    base: &Disk,
+    dir: &Path,
+    verb: Verb,
+    delay: Duration,
+    tally: &mut Tally,
+) -> Result<(), Violation> {
     let mut running = base.snapshot(&dir.join("running.img"))?;
     running.mount()?;
-    let there = driver.at(driver.world.moved(&running.at));
-    let mut child = there.command(verb)?.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut child = driver.command(verb)?.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     std::thread::sleep(delay);
     let mut cut = running.snapshot(&dir.join("cut.img"))?;
     if child.try_wait()?.is_none() {
@@ -186,15 +207,14 @@ fn one_cut(driver: &Driver, base: &Disk, dir: &Path, verb: Verb, delay: Duration
     child.wait()?;
     running.discard()?;
     cut.mount()?;
-    let here = driver.at(driver.world.moved(&cut.at));
-    if here.recover()? {
+    if driver.recover()? {
         tally.recovered += 1;
     }
-    let state = here.judge()?;
+    let state = driver.judge()?;
     tally.count(state);
     if state != verb.target() {
-        here.complete(verb)?;
+        driver.complete(verb)?;
     }
-    here.complete(if verb == Verb::Apply { Verb::Undo } else { Verb::Apply })?;
+    driver.complete(if verb == Verb::Apply { Verb::Undo } else { Verb::Apply })?;
     cut.discard()
 }

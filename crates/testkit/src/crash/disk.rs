@@ -56,7 +56,7 @@ impl FileSystem {
 pub struct Disk {
     kind: FileSystem,
     image: PathBuf,
-    /// Where it is mounted.
+    /// Where it is mounted, one at a time: copies have the place of their original.
     pub at: PathBuf,
     mounted: bool,
 }
@@ -83,7 +83,7 @@ impl Disk {
         rustix::fs::ioctl_ficlone(&to, &from).map_err(|error| {
             Violation(format!("{} is on a file system that cannot share blocks: {error}", image.display()))
         })?;
-        Ok(Self { kind: self.kind, image: image.to_owned(), at: image.with_extension("mount"), mounted: false })
+        Ok(Self { kind: self.kind, image: image.to_owned(), at: self.at.clone(), mounted: false })
     }
 
     /// Mounts it, which replays its journal where there is something to replay.
@@ -97,7 +97,10 @@ impl Disk {
             let _ = Command::new("btrfs").args(["device", "scan", "--forget"]).output();
         }
         let options = if self.kind == FileSystem::Xfs { "loop,nouuid" } else { "loop" };
-        run_ok(Command::new("mount").args(["-t", self.kind.name(), "-o", options]).arg(&self.image).arg(&self.at), LIMIT)?;
+        run_ok(
+            Command::new("mount").args(["-t", self.kind.name(), "-o", options]).arg(&self.image).arg(&self.at),
+            LIMIT,
+        )?;
         self.mounted = true;
         Ok(())
     }
@@ -130,7 +133,5 @@ impl Drop for Disk {
         if self.mounted {
             let _ = Command::new("umount").arg(&self.at).output();
         }
-        // Empty, and in the way of nobody when it stays.
-        let _ = fs::remove_dir(&self.at);
     }
 }

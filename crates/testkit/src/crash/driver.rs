@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Change, Violation, World};
-use crate::lab::{Output, run};
+use crate::lab::run;
 use crate::oracle::Comparison;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -69,12 +69,6 @@ impl Driver {
         Ok(driver)
     }
 
-    /// The same, with the world at another place.
-    #[must_use]
-    pub fn at(&self, world: World) -> Self {
-        Self { world, ..self.clone() }
-    }
-
     /// The arguments of a verb, in the state of now.
     fn args(&self, verb: Verb) -> Result<Vec<String>, Violation> {
         let what = match verb {
@@ -111,7 +105,8 @@ impl Driver {
         if !output.ok() {
             return Err(Violation(format!("greenroom {} failed: {output}", args.join(" "))));
         }
-        serde_json::from_slice(&output.stdout).map_err(|error| Violation(format!("greenroom {}: {error}: {output}", args.join(" "))))
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| Violation(format!("greenroom {}: {error}: {output}", args.join(" "))))
     }
 
     /// Runs a verb to its end, which must be good, and judges. Returns how long it took.
@@ -124,7 +119,11 @@ impl Driver {
         self.json(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
         let took = began.elapsed();
         let state = self.judge()?;
-        if state == verb.target() { Ok(took) } else { Err(Violation(format!("{} ended well and the tree is {state:?}", verb.word()))) }
+        if state == verb.target() {
+            Ok(took)
+        } else {
+            Err(Violation(format!("{} ended well and the tree is {state:?}", verb.word())))
+        }
     }
 
     /// Runs a verb and kills it after `delay`. Whether the kill came before its end.
@@ -223,7 +222,10 @@ impl Driver {
         if done == wanted && !running {
             return Ok(());
         }
-        Err(Violation(format!("the state is {state:?}, and the live step's log ends so: {:?}", &log[log.len().saturating_sub(8)..])))
+        Err(Violation(format!(
+            "the state is {state:?}, and the live step's log ends so: {:?}",
+            &log[log.len().saturating_sub(8)..]
+        )))
     }
 }
 
@@ -253,11 +255,4 @@ fn is_done(entry: &serde_json::Value) -> bool {
 
 fn text(value: &serde_json::Value, key: &str) -> String {
     value[key].as_str().unwrap_or_default().to_owned()
-}
-
-/// How a program that a test ran ended; for messages.
-impl From<Output> for Violation {
-    fn from(output: Output) -> Self {
-        Self(output.to_string())
-    }
 }

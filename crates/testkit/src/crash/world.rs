@@ -77,7 +77,21 @@ impl World {
         fs::create_dir_all(&world.root)?;
         fs::create_dir_all(references)?;
         programs(&world.root)?;
-        for name in ["root", "etc", "dev", "proc", "sys", "run", "tmp", "var/lib", "var/log", "srv", "model", "last", "model.last"] {
+        for name in [
+            "root",
+            "etc",
+            "dev",
+            "proc",
+            "sys",
+            "run",
+            "tmp",
+            "var/lib",
+            "var/log",
+            "srv",
+            "model",
+            "last",
+            "model.last",
+        ] {
             fs::create_dir_all(world.root.join(name))?;
         }
         fs::write(world.root.join("change.sh"), SCRIPT)?;
@@ -92,12 +106,6 @@ impl World {
         Ok(world)
     }
 
-    /// The same world at another place: a copy of the disk that it is on.
-    #[must_use]
-    pub fn moved(&self, dir: &Path) -> Self {
-        Self { root: dir.join("root"), state: dir.join("state"), ..self.clone() }
-    }
-
     /// Makes the references: a copy of the tree, and another one in which the change is run.
     fn refer(&self) -> Result<(), Violation> {
         for reference in [&self.before, &self.after] {
@@ -110,7 +118,10 @@ impl World {
         run_ok(change.arg(&self.after).args(["/bin/sh", "/change.sh"]), Duration::from_secs(60))?;
         if self.change == Change::WithLiveStep {
             let mut last = Command::new("chroot");
-            run_ok(last.arg(&self.after).args(["/bin/rsync", "-a", "/model.last/", "/last/"]), Duration::from_secs(60))?;
+            run_ok(
+                last.arg(&self.after).args(["/bin/rsync", "-a", "/model.last/", "/last/"]),
+                Duration::from_secs(60),
+            )?;
         }
         Ok(())
     }
@@ -190,7 +201,10 @@ fn programs(root: &Path) -> Result<(), Violation> {
     fs::create_dir_all(root.join("usr/bin"))?;
     symlink("usr/bin", root.join("bin"))?;
     for program in PROGRAMS {
-        let found = run_ok(Command::new("sh").args(["-c", "readlink -f \"$(command -v \"$0\")\"", program]), crate::lab::SHORT)?;
+        let found = run_ok(
+            Command::new("sh").args(["-c", "readlink -f \"$(command -v \"$0\")\"", program]),
+            crate::lab::SHORT,
+        )?;
         let path = PathBuf::from(found.out());
         fs::copy(&path, root.join("usr/bin").join(program))?;
         for library in run_ok(Command::new("ldd").arg(&path), crate::lab::SHORT)?.out().split_whitespace() {

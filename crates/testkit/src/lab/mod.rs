@@ -38,11 +38,11 @@ mod process;
 mod relay;
 mod sources;
 
+pub(crate) use disk::remove_tree;
 pub use error::LabError;
 pub use host::LabHost;
 pub use machine::Boot;
 pub use process::Output;
-pub(crate) use disk::remove_tree;
 pub(crate) use process::{run, run_ok};
 pub use relay::PROXY_PORT;
 

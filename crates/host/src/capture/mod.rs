@@ -118,7 +118,7 @@ pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captur
             settle(pair, rules, &mut out, &mut entries, &mut times);
         }
     }
-    // drop_times(&mut times, &entries, &left_out_in);
+    drop_times(&mut times, &entries, &left_out_in);
     out.changeset = Changeset::new(entries, times)?;
     Ok(out)
 }

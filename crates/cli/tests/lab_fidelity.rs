@@ -2,6 +2,7 @@
 //!
 //! The code is that of the task, so the test judges by the same rule.
 
+#[allow(dead_code, reason = "the task tells more of it than the test")]
 #[path = "../../../xtask/src/fidelity/cases.rs"]
 mod cases;
 #[allow(dead_code, reason = "the task tells more of it than the test")]

@@ -130,22 +130,19 @@ fn drop_times(times: &mut Vec<DirTime>, entries: &[Entry], left_out_in: &HashSet
     times.retain(|time| concerned.contains(&time.path) || !left_out_in.contains(&time.path));
 }
 
-/// The three views of one layer.
+/// The three views of one layer. Both trees are opened once, by the thread whose mount namespace has the copy; the threads of a
+/// pool may be in another.
 pub(super) struct Views {
     at: TreePath,
-    lower: PathBuf,
+    lower: Tree,
     upper: PathBuf,
-    merged: PathBuf,
+    merged: Tree,
 }
 
 impl Views {
     fn open(layer: &crate::copy::Layer) -> Result<Self, ScanError> {
-        Ok(Self {
-            at: layer.at.clone(),
-            lower: layer.lower.clone(),
-            upper: layer.upper.clone(),
-            merged: layer.merged.clone(),
-        })
+        let (lower, merged) = (Tree::open(&layer.lower)?, Tree::open(&layer.merged)?);
+        Ok(Self { at: layer.at.clone(), lower, upper: layer.upper.clone(), merged })
     }
 
     /// A path within the layer as a path of the whole tree.
@@ -157,7 +154,7 @@ impl Views {
     }
 
     fn trees(&self) -> Result<(Tree, Tree), ScanError> {
-        Ok((Tree::open(&self.lower)?, Tree::open(&self.merged)?))
+        Ok((self.lower.again()?, self.merged.again()?))
     }
 }
 

@@ -84,12 +84,13 @@ impl Tree {
         Ok(Self { root: fd, path: root.to_owned(), last: None, buffer: vec![0; 128 * 1024] })
     }
 
-    /// Another handle on the same tree, for another thread.
+    /// Another handle on the same tree, for another thread: also for one whose mount namespace has no such path.
     ///
     /// # Errors
     /// [`ScanError::Root`].
     pub fn again(&self) -> Result<Self, ScanError> {
-        Self::open(&self.path)
+        let root = self.root.try_clone().map_err(|source| ScanError::Root { root: self.path.clone(), source })?;
+        Ok(Self { root, path: self.path.clone(), last: None, buffer: vec![0; 128 * 1024] })
     }
 
     /// Where the tree is on this machine.

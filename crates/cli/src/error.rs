@@ -23,7 +23,7 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     pub(crate) causes: Vec<String>,
     pub(crate) hints: Vec<String>,
-    pub(crate) conflicts: Option<Conflicts>,
+    pub(crate) conflicts: Option<Box<Conflicts>>,
 }
 
 impl Failure {
@@ -63,7 +63,7 @@ impl From<EngineError> for Failure {
                     [] => "look at what changed there; then rehearse again on the host as it is now".to_owned(),
                     list => format!("changed since by {}: undo that first", list.join(", ")),
                 };
-                Self { conflicts: Some(conflicts.clone()), ..base(status::REFUSED) }.hint(hint)
+                Self { conflicts: Some(Box::new(conflicts.clone())), ..base(status::REFUSED) }.hint(hint)
             }
             EngineError::System { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 base(status::FAULT).hint("Greenroom needs root: run it with sudo")

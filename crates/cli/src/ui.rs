@@ -89,7 +89,7 @@ impl Ui {
         }
         drop(err);
         if self.json {
-            let conflicts = failure.conflicts.as_ref();
+            let conflicts = failure.conflicts.as_deref();
             let _ = self.object(&serde_json::json!({
                 "outcome": if failure.code == crate::error::status::REFUSED { "refused" } else { "error" },
                 "error": failure.message,

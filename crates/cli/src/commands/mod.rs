@@ -9,7 +9,7 @@ mod show;
 mod undo;
 
 use clap::CommandFactory as _;
-use greenroom_engine::{Asked, Outcome, State};
+use greenroom_engine::{Asked, EngineError, Outcome, State};
 use greenroom_host::apply::NoFaults;
 
 use crate::args::{Cli, Command, Global};
@@ -47,8 +47,11 @@ pub(crate) fn open(global: &Global, ui: &Ui) -> Result<State, Failure> {
         return Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"));
     }
     let state = State::open(&global.state)?;
-    if let Some(report) = greenroom_engine::apply::recover(&state, &global.root, &NoFaults, &asked(), ui)? {
-        ui.say(&format!("{}: {}", report.change, report.outcome));
+    match greenroom_engine::apply::recover(&state, &global.root, &NoFaults, &asked(), ui) {
+        Ok(Some(report)) => ui.say(&format!("{}: {}", report.change, report.outcome)),
+        // Nothing to finish; or somebody is at it just now, which a command that wants the host will hear again.
+        Ok(None) | Err(EngineError::Refused { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     Ok(state)
 }

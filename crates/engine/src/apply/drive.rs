@@ -142,7 +142,8 @@ impl Drive<'_> {
             }
             // An undo that was taken back brought the part back under a name of its own.
             let target = self.guard.host().in_place_by(&of.parts[at].host_id).map_err(|e| stop(*touched, e))?;
-            let moved = self.guard.undo(&target, id, meta, self.tools.faults).map_err(|e| stop(*touched, e))?;
+            let begun = *touched || !services.done.is_empty();
+            let moved = self.guard.undo(&target, id, meta, self.tools.faults).map_err(|e| stop(begun, e))?;
             moved.moved_aside.iter().for_each(|path| {
                 self.tools.progress.note(&format!("{path} was not part of the change and went aside with it"))
             });
@@ -154,7 +155,8 @@ impl Drive<'_> {
             if !*touched {
                 services.before(jobs, options).map_err(Stop::Failed)?;
             }
-            staged.commit(meta, self.tools.faults).map_err(|e| stop(*touched, e))?;
+            let begun = *touched || !services.done.is_empty();
+            staged.commit(meta, self.tools.faults).map_err(|e| stop(begun, e))?;
         }
         *touched = true;
         self.guard.close(id).map_err(|e| stop(true, e))
@@ -211,6 +213,9 @@ impl Drive<'_> {
     /// # Errors
     /// Something could not be taken back. The change stays open, and the error says what a person can do.
     pub(crate) fn take_back(&self, record: &mut ChangeRecord) -> Result<(), EngineError> {
+        // From here on a crash must not be taken for one on the way forward.
+        record.standing = Standing::TakingBack;
+        self.records.write(record)?;
         let mut services = Services::look(self.place)?;
         let back = inverse(&directed(record));
         let options = record.options.clone();

@@ -214,7 +214,7 @@ fn check_all(site: &Site, parts: &[Part], changesets: &[Option<Changeset>]) -> R
         let fresh = changeset.clone().filtered(|path| seen.get(path).is_none());
         let found = conflicts(site, &fresh, true)?;
         if !found.is_empty() {
-            return Err(refusal::conflicts(found));
+            return Err(refusal::conflicts(&found));
         }
         seen = seen.then(changeset);
     }
@@ -335,7 +335,7 @@ pub(crate) fn close(
             actor: record.actor.clone(),
             change: Some(record.change.clone()),
             rehearsal: Some(record.rehearsal.clone()),
-            root: root.clone(),
+            root,
             why: record.why.clone(),
             detail,
         },

@@ -42,6 +42,8 @@ impl Kind {
 pub enum Standing {
     /// Under way, or interrupted.
     Open,
+    /// It failed, and what it did is being taken back, or that was interrupted.
+    TakingBack,
     /// In place.
     Done,
     /// It failed and the host is as before.

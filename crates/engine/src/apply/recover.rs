@@ -1,7 +1,7 @@
 //! Recover: finishes what a crash interrupted, forward when every part had happened, back otherwise.
 
 use greenroom_core::plan::Part;
-use greenroom_host::apply::{Direction, Faults, HostState, Phase};
+use greenroom_host::apply::{Direction, Faults, HostState, Phase, Recovered};
 use greenroom_host::services::Manager;
 
 use super::record::{ChangeRecord, Records, Standing, Step};
@@ -30,9 +30,11 @@ pub fn recover(
     }
     let guard = host.lock("recover").map_err(host_error)?;
     let Some(mut record) = records.under_way()? else {
-        // Staged by a process that died before it said anything about it.
+        // The change is closed; a power cut took back only the file engine's own last word on it.
         for journal in host.open_journals().map_err(host_error)? {
-            guard.recover(&journal, Direction::Back, faults).map_err(host_error)?;
+            if let Recovered::After(_) = guard.recover(&journal, Direction::Forward, faults).map_err(host_error)? {
+                guard.close(&journal.id).map_err(host_error)?;
+            }
         }
         return Ok(None);
     };
@@ -47,13 +49,15 @@ pub fn recover(
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults, progress, health: &[] };
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: of.as_ref() };
-    if record.standing == Standing::Open {
-        if all_happened(&drive, &record)? {
-            drive.finish(&mut record)?;
-        } else {
+    match record.standing {
+        Standing::Open if all_happened(&drive, &record)? => drive.finish(&mut record)?,
+        Standing::Open => {
             record.notes.push("it was interrupted before it was decided".to_owned());
             drive.take_back(&mut record)?;
         }
+        Standing::TakingBack => drive.take_back(&mut record)?,
+        // Only the ledger and the last word on it are missing.
+        Standing::Done | Standing::TakenBack => {}
     }
     close(state, &records, &record, asked, &tools)?;
     Ok(Some(Report::of(&record, began)))

@@ -67,14 +67,14 @@ fn words(node: Option<&Node>) -> String {
     )
 }
 
-pub(super) fn conflicts(found: Vec<Conflict>) -> EngineError {
+pub(super) fn conflicts(found: &[Conflict]) -> EngineError {
     EngineError::Conflicts(Conflicts { paths: found.iter().map(describe).collect(), touched_by: Vec::new() })
 }
 
 /// What the file engine says, sorted by whether the host was touched.
 pub(crate) fn host_error(error: HostError) -> EngineError {
     match error {
-        HostError::Conflicts(found) => conflicts(found),
+        HostError::Conflicts(found) => conflicts(&found),
         HostError::Refused(refusal) => {
             EngineError::Refused { what: refusal.to_string(), hint: Some(hint(&refusal).to_owned()) }
         }

@@ -12,8 +12,8 @@ use greenroom_host::sys::ns::Network;
 
 use super::network::Outside;
 use super::stagehand::Stagehand;
-use crate::site::Site;
 use crate::EngineError;
+use crate::site::Site;
 
 /// Looks at a copy's run-time state before and after the change.
 ///

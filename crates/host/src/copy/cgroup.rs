@@ -87,7 +87,9 @@ pub fn expect_copy() {
     std::thread::spawn(|| {
         let table = fs::read_to_string("/proc/thread-self/cgroup").unwrap_or_default();
         // `tasks` in the old hierarchies, `cgroup.threads` in the new one; without either, the copy waits for itself.
-        let place = |dir: PathBuf| ["tasks", "cgroup.threads"].map(|name| dir.join(name)).into_iter().find(|path| path.exists());
+        let place = |dir: PathBuf| {
+            ["tasks", "cgroup.threads"].map(|name| dir.join(name)).into_iter().find(|path| path.exists())
+        };
         if let Some(path) = table.lines().filter_map(hierarchy).find_map(place) {
             let _ = fs::write(path, "0");
         }

@@ -48,14 +48,14 @@ none\t'Nothing'
 host\t'Everything the host can: the copy is not isolated'"
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l allow -d 'Let the copy reach this destination too; without a port 80 and 443' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l test -d 'A shell command that must succeed once the change is in place' -r
-complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l timeout -d 'Kill the change after this time (30s, 5m, 1h30m)' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l timeout -d 'Kill a command or step after this time (30s, 5m, 1h30m)' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l name -d 'What to call it' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l why -d 'Why it is done: goes to the ledger' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l share -d 'Share of this machine\'s cores and memory that a copy may take (where systemd runs the machine)' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l shell -d 'A shell on the copy instead of a command'
-complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l keep -d 'Leave the copy\'s files where they are'
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l keep -d 'Leave what the copy wrote where it is, until you delete it'
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l json -d 'Print one JSON object on standard output'
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -s h -l help -d 'Print help (see more with \'--help\')'

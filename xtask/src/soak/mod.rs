@@ -64,7 +64,9 @@ fn interruption(binary: &Path, options: &Soak) -> Result<()> {
             let label = if change == Change::Command { "" } else { " with a live step" };
             match kills(binary, dir.path(), change, verb, count, random(options)) {
                 Ok(tally) => println!("kill -9 of {}{label}: {tally}", verb.word()),
-                Err(violation) => bail!("kill -9 of {}{label}: {violation}\nthe world is in {}", verb.word(), dir.keep().display()),
+                Err(violation) => {
+                    bail!("kill -9 of {}{label}: {violation}\nthe world is in {}", verb.word(), dir.keep().display())
+                }
             }
         }
     }

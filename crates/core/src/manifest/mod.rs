@@ -4,6 +4,8 @@
 //! mtime of directories, which follows from what happens inside them and travels apart
 //! ([`crate::Changeset::dir_times`]).
 
+mod spelled;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -236,7 +238,7 @@ fn xattr_differences(a: &Xattrs, b: &Xattrs, push: &mut impl FnMut(&str, String,
     for name in names {
         let (from, to) = (value(a, name), value(b, name));
         if from != to {
-            let show = |v: Option<Box<[u8]>>| v.map_or("absent".to_owned(), |v| Shown(&v).to_string());
+            let show = |v: Option<Box<[u8]>>| v.map_or("absent".to_owned(), |v| spelled::value(name, &v));
             push(&format!("attribute {}", Shown(name)), show(from), show(to));
         }
     }

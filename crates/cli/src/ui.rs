@@ -47,6 +47,7 @@ impl Ui {
 
     /// One object on standard output.
     pub(crate) fn object(&self, value: &impl Serialize) -> Result<(), Failure> {
+        self.finish_step();
         let mut out = io::BufWriter::new(io::stdout().lock());
         serde_json::to_writer_pretty(&mut out, value)?;
         out.write_all(b"\n").and_then(|()| out.flush()).or_else(forgive_closed)?;
@@ -55,6 +56,7 @@ impl Ui {
 
     /// Lines on standard output.
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        self.finish_step();
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_else(forgive_closed)?;
         Ok(())

@@ -1,5 +1,6 @@
 # A listener of the host: perl listen.pl KIND WHERE LOG. Answers one byte to each, and notes it in LOG.
 use strict;
+use IO::Handle;
 use Socket qw(:all);
 my ($kind, $where, $log) = @ARGV;
 open(my $notes, ">>", $log) or die;
@@ -13,10 +14,11 @@ my $at = $family == AF_INET ? pack_sockaddr_in($where, INADDR_ANY)
     : $family == AF_INET6 ? pack_sockaddr_in6($where, IN6ADDR_ANY)
     : $kind eq "abstract" ? pack("S a*", AF_UNIX, "\0$where") : pack_sockaddr_un($where);
 bind($s, $at) or die "$kind: $!";
+listen($s, 8) or die if $type != SOCK_DGRAM;
 print $notes "ready\n";
+$SIG{PIPE} = 'IGNORE';
 if ($type == SOCK_DGRAM) {
     while (defined(my $peer = recv($s, my $b, 1, 0))) { print $notes "hit\n"; send($s, "y", 0, $peer) }
 } else {
-    listen($s, 8) or die;
     while (accept(my $c, $s)) { print $notes "hit\n"; syswrite($c, "y"); close $c }
 }

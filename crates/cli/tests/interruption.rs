@@ -2,6 +2,8 @@
 //!
 //! The short form of `cargo xtask soak interruption`; see docs/soak.md for the long one and its results.
 
+#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
 use std::path::Path;
 
 use greenroom_testkit::crash::{Change, Random, Verb, kills};

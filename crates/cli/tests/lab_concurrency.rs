@@ -1,4 +1,5 @@
 //! Several Greenrooms at once on one root: one change at a time, any number of rehearsals, gc beside both.
+#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};

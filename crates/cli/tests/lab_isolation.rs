@@ -2,6 +2,7 @@
 //!
 //! The "host" is a Debian tree in a network namespace of the test's own, with addresses and listeners. The attempts
 //! (isolation/attempts.pl) first run beside the listeners, where they must succeed: otherwise they prove nothing.
+#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +37,15 @@ impl World {
         let dir = tempfile::tempdir_in(lab.dir()).unwrap();
         let holder = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap();
         let abstract_name = format!("greenroom-test-{}", std::process::id());
-        let mut world = Self { holder: holder.id(), children: vec![holder], log: dir.path().join("log"), abstract_name, dir, host, _lab: lab };
+        let mut world = Self {
+            holder: holder.id(),
+            children: vec![holder],
+            log: dir.path().join("log"),
+            abstract_name,
+            dir,
+            host,
+            _lab: lab,
+        };
         fs::write(&world.log, "").unwrap();
         let own = fs::read_link("/proc/self/ns/net").unwrap();
         let theirs = || fs::read_link(format!("/proc/{}/ns/net", world.holder)).unwrap();
@@ -76,13 +85,29 @@ impl World {
         fs::write(root.join("root/attempts.pl"), include_str!("isolation/attempts.pl")).unwrap();
         fs::write(root.join("srv/listen.pl"), include_str!("isolation/listen.pl")).unwrap();
         fs::write(self.dir.path().join("secret"), "outside").unwrap();
-        let try_it = format!("/bin/sh -c 'date >> /var/log/tried.WHO; perl /root/attempts.pl {} >> /var/log/tried.WHO'", self.listeners());
+        let try_it = format!(
+            "/bin/sh -c 'date >> /var/log/tried.WHO; perl /root/attempts.pl {} >> /var/log/tried.WHO'",
+            self.listeners()
+        );
         let unit = |text: &str| format!("[Unit]\nDefaultDependencies=no\n{text}");
-        fs::write(root.join("etc/systemd/system/reach.service"), unit(&format!("[Service]\nType=oneshot\nExecStart={}\n", try_it.replace("WHO", "timer")))).unwrap();
-        fs::write(root.join("etc/systemd/system/reach.timer"), unit("[Timer]\nOnBootSec=0\nOnActiveSec=1\nAccuracySec=1ms\n")).unwrap();
+        fs::write(
+            root.join("etc/systemd/system/reach.service"),
+            unit(&format!("[Service]\nType=oneshot\nExecStart={}\n", try_it.replace("WHO", "timer"))),
+        )
+        .unwrap();
+        fs::write(
+            root.join("etc/systemd/system/reach.timer"),
+            unit("[Timer]\nOnBootSec=0\nOnActiveSec=1\nAccuracySec=1ms\n"),
+        )
+        .unwrap();
         fs::create_dir_all(root.join("etc/systemd/system/multi-user.target.wants")).unwrap();
-        std::os::unix::fs::symlink("../reach.timer", root.join("etc/systemd/system/multi-user.target.wants/reach.timer")).unwrap();
-        fs::write(root.join("etc/cron.d/reach"), format!("* * * * * root {}\n", try_it.replace("WHO", "cron"))).unwrap();
+        std::os::unix::fs::symlink(
+            "../reach.timer",
+            root.join("etc/systemd/system/multi-user.target.wants/reach.timer"),
+        )
+        .unwrap();
+        fs::write(root.join("etc/cron.d/reach"), format!("* * * * * root {}\n", try_it.replace("WHO", "cron")))
+            .unwrap();
     }
 
     fn listen(&mut self, kind: &str) {
@@ -95,7 +120,15 @@ impl World {
             "abstract" => (srv.clone(), self.abstract_name.clone()),
             _ => (srv.clone(), PORT.to_owned()),
         };
-        let child = self.enter().arg("perl").arg(srv.join("listen.pl")).args([kind, &name]).arg(&self.log).current_dir(place).spawn().unwrap();
+        let child = self
+            .enter()
+            .arg("perl")
+            .arg(srv.join("listen.pl"))
+            .args([kind, &name])
+            .arg(&self.log)
+            .current_dir(place)
+            .spawn()
+            .unwrap();
         self.children.push(child);
     }
 
@@ -126,16 +159,24 @@ impl World {
         let mut command = self.enter();
         command.arg(env!("CARGO_BIN_EXE_greenroom")).args(["--json", "--root"]).arg(self.root());
         command.arg("--state").arg(self.dir.path().join("state"));
-        command.args(["rehearse", "--boot", boot, "--timeout", "150s", "--", "/bin/sh", "-c", script]).stdin(Stdio::null());
+        command
+            .args(["rehearse", "--boot", boot, "--timeout", "150s", "--", "/bin/sh", "-c", script])
+            .stdin(Stdio::null());
         let output = command.output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     /// What the attempts said in a copy. They write to a file that is part of the change, which `show --diff` shows.
     fn said_in_copy(&self, record: &Value) -> BTreeMap<String, bool> {
         let id = record["rehearsal"].as_str().unwrap();
         let mut command = self.enter();
-        command.arg(env!("CARGO_BIN_EXE_greenroom")).arg("--root").arg(self.root()).arg("--state").arg(self.dir.path().join("state"));
+        command
+            .arg(env!("CARGO_BIN_EXE_greenroom"))
+            .arg("--root")
+            .arg(self.root())
+            .arg("--state")
+            .arg(self.dir.path().join("state"));
         let output = command.args(["show", id, "--diff", "/root/said"]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(text.contains("+done"), "the attempts did not come to their end: {record:#}\n{text}");
@@ -172,32 +213,48 @@ fn changed(before: &str, after: &str) -> Vec<String> {
 /// Name → whether it reached.
 fn said(text: &str) -> BTreeMap<String, bool> {
     let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
-    lines.filter(|(_, how)| matches!(*how, "REACHED" | "blocked")).map(|(name, how)| (name.trim().to_owned(), how == "REACHED")).collect()
+    lines
+        .filter(|(_, how)| matches!(*how, "REACHED" | "blocked"))
+        .map(|(name, how)| (name.trim().to_owned(), how == "REACHED"))
+        .collect()
 }
 
 fn attempts_all_fail(boot: &str) {
     need_root!();
     let world = World::new();
     let key = i32::try_from(std::process::id()).unwrap();
-    let made = Command::new("perl").args(["-e", "defined shmget($ARGV[0], 64, 01600) or die", &key.to_string()]).status().unwrap();
+    let made = Command::new("perl")
+        .args(["-e", "defined shmget($ARGV[0], 64, 01600) or die", &key.to_string()])
+        .status()
+        .unwrap();
     assert!(made.success());
 
     // The same attempts on the host itself reach every listener.
-    let control = said(&world.sh(&format!("cd /; chroot {} perl /root/attempts.pl {}", world.root().display(), world.listeners())));
+    let control = said(&world.sh(&format!(
+        "cd /; chroot {} perl /root/attempts.pl {}",
+        world.root().display(),
+        world.listeners()
+    )));
     assert_eq!(control.len(), 11, "{control:?}");
     assert!(control.values().all(|reached| *reached), "the attempts prove nothing: {control:?}");
     let hits = world.count("hit");
     assert!(hits >= 11);
 
     let before = world.network();
-    let record = world.rehearse(boot, &format!("perl /root/attempts.pl {} > /root/said 2>&1; true", world.everything(key)));
-    let removed = Command::new("perl").args(["-e", "shmctl(shmget($ARGV[0], 0, 0), 0, 0)", &key.to_string()]).status().unwrap();
+    let record =
+        world.rehearse(boot, &format!("perl /root/attempts.pl {} > /root/said 2>&1; true", world.everything(key)));
+    let removed =
+        Command::new("perl").args(["-e", "shmctl(shmget($ARGV[0], 0, 0), 0, 0)", &key.to_string()]).status().unwrap();
     assert!(removed.success());
     let said = world.said_in_copy(&record);
     assert!(said.len() > 45, "{said:?}");
     // Sent and seen on the copy's own loopback only: that is what the listeners and the interfaces say.
     let own = ["packet-socket", "raw-socket"];
-    let reached: Vec<&String> = said.iter().filter(|(name, reached)| **reached && !own.contains(&name.as_str())).map(|(name, _)| name).collect();
+    let reached: Vec<&String> = said
+        .iter()
+        .filter(|(name, reached)| **reached && !own.contains(&name.as_str()))
+        .map(|(name, _)| name)
+        .collect();
     assert!(reached.is_empty(), "a copy reached {reached:?}\n{said:#?}");
     assert_eq!(world.count("hit"), hits, "a listener of the host was reached");
     assert_eq!(changed(&before, &world.network()), Vec::<String>::new(), "the host's network is not as it was");

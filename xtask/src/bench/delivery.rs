@@ -49,6 +49,8 @@ pub(super) fn apply(world: &World) -> Result<Vec<Measured>> {
                 .args(["localhost", "--connection", "local", "--inventory", "localhost,", "-m", "copy", "-a"])
                 .arg(format!("src={}/ dest={}/", source.display(), target.display()))
                 .env("ANSIBLE_LOCALHOST_WARNING", "False")
+                // Its own Python: what it finds on the search path may be a wrapper that does not run here.
+                .env("ANSIBLE_PYTHON_INTERPRETER", ansible.with_file_name("python"))
                 .env("HOME", &host.dir)
                 .stdin(Stdio::null()),
         )?;

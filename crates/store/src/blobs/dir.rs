@@ -6,7 +6,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek as _, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -141,13 +141,18 @@ impl BlobStore for DirBlobs {
             }
             opened => opened.map_err(failed("open"))?,
         };
-        if !file.metadata().map_err(failed("look at"))?.is_file() {
+        let found = file.metadata().map_err(failed("look at"))?;
+        if !found.is_file() {
             return Err(BlobError::NotAFile(source.into()));
         }
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-        let given = rustix::fs::fchown(&file, Some(uid), Some(gid))
-            .map_err(io::Error::from)
-            .and_then(|()| file.set_permissions(Permissions::from_mode(0o400)));
+        let owned = found.uid() == uid.as_raw() && found.gid() == gid.as_raw();
+        // Each change of an inode is one of the journal's: none without need.
+        let owner = if owned { Ok(()) } else { rustix::fs::fchown(&file, Some(uid), Some(gid)) };
+        let given = owner.map_err(io::Error::from).and_then(|()| {
+            let right = found.mode() & 0o7777 == 0o400;
+            if right { Ok(()) } else { file.set_permissions(Permissions::from_mode(0o400)) }
+        });
         if given.is_err() {
             return self.adopt_copy(source, &mut file, hash);
         }

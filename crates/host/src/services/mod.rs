@@ -82,7 +82,7 @@ impl Manager<'_> {
             Self::Copy(booted) => booted.run(&Command::shell(text, limit), Output::To(&mut sink))?,
             Self::Live | Self::None => {
                 let args = ["/bin/sh", "-c", text].map(OsString::from);
-                crate::copy::execute(crate::copy::process(&args), Output::To(&mut sink), limit, "start a shell")?
+                crate::copy::execute(with_us(crate::copy::process(&args)), Output::To(&mut sink), limit, "start a shell")?
             }
         };
         Ok(Answer { code: ended.code, text: tail.text() })
@@ -203,6 +203,16 @@ pub fn shell_in(root: &Path, text: &str, limit: Option<Duration>) -> Result<Answ
     let mut sink = |bytes: &[u8]| {
         let _ = std::io::Write::write(&mut tail, bytes);
     };
-    let ended = crate::copy::execute(crate::copy::process(&args), Output::To(&mut sink), limit, "start a shell")?;
+    let ended = crate::copy::execute(with_us(crate::copy::process(&args)), Output::To(&mut sink), limit, "start a shell")?;
     Ok(Answer { code: ended.code, text: tail.text() })
+}
+
+/// Lets a shell end when the thread that started it does: a live step must not go on after Greenroom was killed, while its
+/// undo already runs. What the shell itself has started at that moment is not reached.
+fn with_us(mut command: std::process::Command) -> std::process::Command {
+    use std::os::unix::process::CommandExt as _;
+    let bind = || Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?);
+    // SAFETY: between fork and exec only prctl(2) is called.
+    unsafe { command.pre_exec(bind) };
+    command
 }

@@ -257,15 +257,42 @@ impl Drive<'_> {
                 self.guard.recover(known, Direction::Back, self.tools.faults).map(|_| ()).map_err(|e| chain(&e))
             }
             Phase::Closed => {
-                let back = format!("{}-back", part.host_id);
-                if records.iter().any(|r| r.id == back && r.phase == Phase::Closed) {
+                if self.back_already(part)? {
                     return Ok(());
                 }
+                let known = self.guard.host().changes().map_err(|e| e.to_string())?;
+                let names = (1..).map(|n| if n == 1 { back_name(part) } else { format!("{}{n}", back_name(part)) });
+                let Some(back) = names.into_iter().find(|name| known.iter().all(|r| r.id != *name)) else {
+                    return Ok(());
+                };
                 let meta = serde_json::json!({ "change": record.change, "takes_back": part.host_id });
                 self.guard.undo(&part.host_id, &back, meta, self.tools.faults).map_err(|e| chain(&e))?;
                 self.guard.close(&back).map_err(|e| chain(&e))
             }
         }
+    }
+
+    /// Whether a part was taken back by an earlier try. One that was interrupted is finished where it was decided, and
+    /// removed where it was not.
+    fn back_already(&self, part: &PartRecord) -> Result<bool, String> {
+        use greenroom_host::apply::{Direction, Phase};
+        let known = self.guard.host().changes().map_err(|e| e.to_string())?;
+        let tries = known.iter().filter(|r| r.id.starts_with(&back_name(part)));
+        for earlier in tries {
+            match earlier.phase {
+                Phase::Closed => return Ok(true),
+                Phase::Committed | Phase::Done => {
+                    self.guard.recover(earlier, Direction::Forward, self.tools.faults).map_err(|e| chain(&e))?;
+                    self.guard.close(&earlier.id).map_err(|e| chain(&e))?;
+                    return Ok(true);
+                }
+                Phase::Staging | Phase::Backing => {
+                    self.guard.recover(earlier, Direction::Back, self.tools.faults).map_err(|e| chain(&e))?;
+                }
+                Phase::RolledBack => {}
+            }
+        }
+        Ok(false)
     }
 
     fn live_back(&self, record: &mut ChangeRecord, at: usize) -> Result<(), String> {
@@ -290,6 +317,11 @@ impl Drive<'_> {
         record.parts[at].step = Step::TakenBack;
         self.records.write(record).map_err(|e| chain(&e))
     }
+}
+
+/// What the record is called by which a part is taken back.
+fn back_name(part: &PartRecord) -> String {
+    format!("{}-back", part.host_id)
 }
 
 /// The order in which the parts of this change happen.

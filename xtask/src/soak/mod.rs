@@ -63,7 +63,12 @@ fn interruption(binary: &Path, options: &Soak) -> Result<()> {
             let dir = tempfile::tempdir_in("/var/tmp").context("make a directory below /var/tmp")?;
             let label = if change == Change::Command { "" } else { " with a live step" };
             match kills(binary, dir.path(), change, verb, count, random(options)) {
-                Ok(tally) => println!("kill -9 of {}{label}: {tally}", verb.word()),
+                Ok(tally) => {
+                    println!("kill -9 of {}{label}: {tally}", verb.word());
+                    if tally.share() < 85 {
+                        bail!("only {} % of the kills came before the end", tally.share());
+                    }
+                }
                 Err(violation) => {
                     bail!("kill -9 of {}{label}: {violation}\nthe world is in {}", verb.word(), dir.keep().display())
                 }

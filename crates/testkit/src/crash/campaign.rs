@@ -113,8 +113,12 @@ fn one_kill(driver: &Driver, verb: Verb, random: &mut Random, tally: &mut Tally)
         driver.complete(Verb::Apply)?;
     }
     tally.tries += 1;
-    if driver.kill(verb, random.moment(tally.uninterrupted))? {
+    let delay = random.moment(tally.uninterrupted);
+    if driver.kill(verb, delay)? {
         tally.interrupted += 1;
+    } else {
+        // It was over before: so it can be that quick.
+        tally.quickest(delay);
     }
     if tally.tries.is_multiple_of(3) {
         // Being interrupted while it recovers, and again.

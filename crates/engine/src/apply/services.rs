@@ -24,6 +24,9 @@ pub(super) struct Services<'a> {
 /// How long after the last restart a unit must still be up.
 const SETTLE: Duration = Duration::from_millis(700);
 
+/// The limit for a call of systemctl that starts and stops nothing.
+const SHORT: Duration = Duration::from_secs(20);
+
 impl<'a> Services<'a> {
     pub(super) fn look(place: &'a Place<'a>) -> Result<Self, EngineError> {
         let failed_before = failed(&place.manager.units()?);
@@ -123,15 +126,29 @@ impl<'a> Services<'a> {
         Err(format!("{} {} failed: {}", action.verb.word(), action.unit, answer.text.trim()))
     }
 
+    /// A program that ends with a bad status when it is told to stop is down, as was wanted. Of a unit that is gone, systemd
+    /// would keep the failure for ever.
+    fn forgive_stopped(&self, units: &Units, fresh: &mut BTreeSet<String>) -> Result<(), String> {
+        for unit in stopped(&self.done).into_iter().filter(|unit| fresh.remove(*unit)) {
+            if units.get(unit).is_some_and(|unit| unit.file_state.is_empty()) {
+                let reset = self.place.manager.systemctl(&["reset-failed", "--", unit], SHORT);
+                reset.map_err(|e| e.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a unit failed since the beginning, or one of the health commands does.
     pub(super) fn healthy(&self, commands: &[String]) -> Result<(), String> {
         if self.done.iter().any(|action| action.verb != UnitVerb::Stop) {
             std::thread::sleep(SETTLE);
         }
         let units = self.place.manager.units().map_err(|e| e.to_string())?;
-        let fresh: Vec<String> = failed(&units).difference(&self.failed_before).cloned().collect();
+        let mut fresh = failed(&units);
+        fresh.retain(|unit| !self.failed_before.contains(unit));
+        self.forgive_stopped(&units, &mut fresh)?;
         if !fresh.is_empty() {
-            return Err(format!("failed since: {}", fresh.join(", ")));
+            return Err(format!("failed since: {}", fresh.into_iter().collect::<Vec<_>>().join(", ")));
         }
         for command in commands {
             let (code, text) = (self.place.shell)(command, Some(Duration::from_secs(60))).map_err(|e| e.to_string())?;
@@ -142,6 +159,15 @@ impl<'a> Services<'a> {
         }
         Ok(())
     }
+}
+
+/// The units whose last action was to be stopped.
+fn stopped(done: &[UnitAction]) -> BTreeSet<&str> {
+    let mut out = BTreeSet::new();
+    for action in done {
+        if action.verb == UnitVerb::Stop { out.insert(action.unit.as_str()) } else { out.remove(action.unit.as_str()) };
+    }
+    out
 }
 
 fn failed(units: &Units) -> BTreeSet<String> {

@@ -46,7 +46,6 @@ const MASKED: &[&str] = &[
     "apt-daily-upgrade.timer",
     "apt-daily.service",
     "apt-daily-upgrade.service",
-    "unattended-upgrades.service",
     // They act on the machine itself.
     "greenroom-agent.service",
     "greenroom-watch.service",
@@ -62,7 +61,9 @@ impl Booted {
         let console = copy.dir().join("console");
         let mut args = runner.nspawn();
         args.extend(["--console=pipe".into(), "--boot".into(), OsString::from("fstab=no")]);
-        args.extend(MASKED.iter().map(|unit| format!("systemd.mask={unit}").into()));
+        // A masked unit cannot be enabled either: what the host does not have, the change may be about to install.
+        let root = copy.root();
+        args.extend(MASKED.iter().filter(|unit| has_unit(&root, unit)).map(|unit| format!("systemd.mask={unit}").into()));
         args.extend(mask.iter().map(|unit| format!("systemd.mask={unit}").into()));
         let log = File::create(&console).map_err(CopyError::system("write the copy's console"))?;
         let errors = log.try_clone().map_err(CopyError::system("write the copy's console"))?;
@@ -230,6 +231,12 @@ impl Drop for Booted {
         kill_tree(&mut self.nspawn);
         let _ = self.nspawn.wait();
     }
+}
+
+/// Whether a tree has a unit file of this name.
+fn has_unit(root: &Path, unit: &str) -> bool {
+    let dirs = ["etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
+    dirs.iter().any(|dir| root.join(dir).join(unit).symlink_metadata().is_ok())
 }
 
 /// Whether a process is PID 1 of a namespace below ours: `NSpid` has a second number and it is 1.

@@ -209,10 +209,13 @@ impl BlobStore for DirBlobs {
     }
 
     fn sync(&self) -> Result<(), BlobError> {
-        File::open(&self.dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?)).map_err(|source| BlobError::Io {
-            what: "flush",
-            path: self.dir.clone(),
-            source,
+        // A flush takes along whatever else was written on this file system: none without need.
+        if !self.dirty.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        File::open(&self.dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?)).map_err(|source| {
+            self.dirty.store(true, Ordering::Relaxed);
+            BlobError::Io { what: "flush", path: self.dir.clone(), source }
         })
     }
 }

@@ -173,12 +173,15 @@ impl Changeset {
     /// The changeset that takes this one back.
     #[must_use]
     pub fn inverse(&self) -> Self {
-        let entries = self.entries.iter().cloned();
-        let times = self.dir_times.iter().cloned();
-        Self {
-            entries: entries.map(|e| Entry { path: e.path, before: e.after, after: e.before }).collect(),
-            dir_times: times.map(|d| DirTime { path: d.path, before: d.after, after: d.before }).collect(),
-        }
+        self.clone().into_inverse()
+    }
+
+    /// The same without a copy: changesets can be large.
+    #[must_use]
+    pub fn into_inverse(mut self) -> Self {
+        self.entries.iter_mut().for_each(|e| std::mem::swap(&mut e.before, &mut e.after));
+        self.dir_times.iter_mut().for_each(|d| std::mem::swap(&mut d.before, &mut d.after));
+        self
     }
 
     /// The hash of the canonical encoding: equal exactly for equal changesets.

@@ -165,7 +165,11 @@ impl<'a> Services<'a> {
 fn stopped(done: &[UnitAction]) -> BTreeSet<&str> {
     let mut out = BTreeSet::new();
     for action in done {
-        if action.verb == UnitVerb::Stop { out.insert(action.unit.as_str()) } else { out.remove(action.unit.as_str()) };
+        if action.verb == UnitVerb::Stop {
+            out.insert(action.unit.as_str())
+        } else {
+            out.remove(action.unit.as_str())
+        };
     }
     out
 }

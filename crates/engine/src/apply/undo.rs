@@ -99,7 +99,7 @@ pub(crate) fn directed(host: &HostState, of: &ChangeRecord) -> Result<Vec<Option
         .map(|part| match known.iter().find(|r| r.id == part.host_id) {
             Some(record) if matches!(part.part, Part::Files { .. }) => {
                 let changeset = host.changeset(record).map_err(host_error)?;
-                Ok(Some(if of.forward { changeset.inverse() } else { changeset }))
+                Ok(Some(if of.forward { changeset.into_inverse() } else { changeset }))
             }
             _ => Ok(None),
         })

@@ -86,7 +86,9 @@ fn put_and_take_back(
     let changesets = apply::load(state, &record.parts)?;
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: None };
     let mut change = apply::proof_record(record, NAMES[0]);
-    match drive.run(&mut change) {
+    let outcome = drive.run(&mut change);
+    drop(drive);
+    match outcome {
         Ok(Ended::Done) => records.end(&change)?,
         Ok(Ended::TakenBack(why)) => {
             refuse(

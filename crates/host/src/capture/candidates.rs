@@ -7,25 +7,21 @@ use super::{Candidate, Views};
 use crate::scan::{ScanError, Tree};
 use crate::sys::fs::{Status, overlay_xattr, types};
 
-/// Candidates with their path in the whole tree.
-pub(super) type Found = Vec<(Candidate, TreePath)>;
-
-struct Walk<'a> {
-    views: &'a Views,
+struct Walk {
     lower: Tree,
     upper: Tree,
     merged: Tree,
-    found: Found,
+    found: Vec<Candidate>,
 }
 
-pub(super) fn find(views: &Views) -> Result<Found, ScanError> {
+pub(super) fn find(views: &Views) -> Result<Vec<Candidate>, ScanError> {
     let (lower, merged) = views.trees()?;
-    let mut walk = Walk { views, lower, upper: Tree::open(&views.upper)?, merged, found: Vec::new() };
+    let mut walk = Walk { lower, upper: Tree::open(&views.upper)?, merged, found: Vec::new() };
     walk.visit(vec![(TreePath::root(), false)])?;
     Ok(walk.found)
 }
 
-impl Walk<'_> {
+impl Walk {
     /// Depth first, with a list instead of recursion: trees may be deeper than a stack.
     fn visit(&mut self, mut todo: Vec<(TreePath, bool)>) -> Result<(), ScanError> {
         while let Some((path, full)) = todo.pop() {
@@ -47,9 +43,8 @@ impl Walk<'_> {
             };
             todo.extend(names.into_iter().map(|(name, full)| (path.join(&name), full)));
             if lower.is_some() || merged.is_some() {
-                let whole = self.views.whole(&path);
                 let is_dir = below != Some(false) && above != Some(false);
-                self.found.push((Candidate { inner: path, is_dir }, whole));
+                self.found.push(Candidate { inner: path, is_dir });
             }
         }
         Ok(())

@@ -6,13 +6,12 @@ use greenroom_core::changeset::DirTime;
 use greenroom_core::{Mtime, Node, TreePath};
 use rayon::prelude::*;
 
-use super::{Candidate, CaptureError, Keep, Rules, Source, Views};
+use super::{CaptureError, Keep, Rules, Source, Views};
 use crate::scan::{Seen, Tree};
 use crate::sys::fs::{self, Status, types};
 
 /// One candidate with both its states.
 pub(super) struct Pair {
-    pub(super) path: TreePath,
     pub(super) inner: TreePath,
     pub(super) before: Option<Box<Node>>,
     pub(super) after: Option<Box<Node>>,
@@ -28,13 +27,13 @@ pub(super) struct Pair {
 /// Neighbours share their directory's descriptor: chunks keep them together.
 const CHUNK: usize = 128;
 
-pub(super) fn read(views: &Views, mut wanted: Vec<(Candidate, TreePath)>) -> Result<Vec<Pair>, CaptureError> {
-    wanted.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+pub(super) fn read(views: &Views, mut wanted: Vec<TreePath>) -> Result<Vec<Pair>, CaptureError> {
+    wanted.sort_unstable();
     let chunks: Vec<Result<Vec<Pair>, CaptureError>> = wanted
         .par_chunks(CHUNK)
         .map(|chunk| {
             let (mut lower, mut merged) = views.trees()?;
-            chunk.iter().map(|(candidate, whole)| pair(&candidate.inner, whole, &mut lower, &mut merged)).collect()
+            chunk.iter().map(|inner| pair(inner, &mut lower, &mut merged)).collect()
         })
         .collect();
     let mut out = Vec::with_capacity(wanted.len());
@@ -45,12 +44,7 @@ pub(super) fn read(views: &Views, mut wanted: Vec<(Candidate, TreePath)>) -> Res
 }
 
 /// Reads one path in both views.
-pub(super) fn pair(
-    inner: &TreePath,
-    whole: &TreePath,
-    lower: &mut Tree,
-    merged: &mut Tree,
-) -> Result<Pair, CaptureError> {
+pub(super) fn pair(inner: &TreePath, lower: &mut Tree, merged: &mut Tree) -> Result<Pair, CaptureError> {
     let (before, after) = (lower.node(inner)?, merged.node(inner)?);
     let socket = matches!(before, Seen::Socket) || matches!(after, Seen::Socket);
     let status = |seen: &Seen| match seen {
@@ -61,7 +55,6 @@ pub(super) fn pair(
     let time = |status: &Option<Status>| status.as_ref().filter(|s| s.file_type() == types::DIR).map(|s| s.mtime);
     let dir_times = time(&new).map(|after| (time(&old).unwrap_or(DirTime::NONE), after));
     Ok(Pair {
-        path: whole.clone(),
         inner: inner.clone(),
         before: before.into_node(),
         after: after.into_node(),
@@ -80,7 +73,7 @@ pub(super) fn keep_all(views: &Views, pairs: &[Pair], rules: &Rules<'_>, keep: &
         let mut upper = Tree::open(&views.upper)?;
         for pair in chunk.iter().filter(|pair| has_new_content(pair)) {
             store(pair, &mut lower, &mut merged, &mut upper, views, rules, keep).map_err(|stop| match stop {
-                Stop::Io(source) => CaptureError::Keep { path: pair.path.clone(), source },
+                Stop::Io(source) => CaptureError::Keep { path: views.whole(&pair.inner).into_owned(), source },
                 Stop::Scan(error) => CaptureError::Read(error),
             })?;
         }

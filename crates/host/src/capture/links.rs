@@ -21,12 +21,11 @@ pub(super) fn assign(views: &Views, pairs: &mut Vec<Pair>) -> Result<(), Capture
         let known: BTreeSet<TreePath> = pairs.iter().map(|p| p.inner.clone()).collect();
         let (mut lower, mut merged) = views.trees()?;
         for inner in search(&mut lower, &missing)?.into_iter().filter(|p| !known.contains(p)) {
-            let whole = views.whole(&inner);
-            pairs.push(pair(&inner, &whole, &mut lower, &mut merged)?);
+            pairs.push(pair(&inner, &mut lower, &mut merged)?);
         }
     }
-    name_groups(pairs, |p| p.names_before, |p| &mut p.before);
-    name_groups(pairs, |p| p.names_after, |p| &mut p.after);
+    name_groups(views, pairs, |p| p.names_before, |p| &mut p.before);
+    name_groups(views, pairs, |p| p.names_after, |p| &mut p.after);
     Ok(())
 }
 
@@ -66,7 +65,7 @@ fn search(lower: &mut Tree, wanted: &BTreeMap<u64, u32>) -> Result<Vec<TreePath>
 type Side = fn(&mut Pair) -> &mut Option<Box<greenroom_core::Node>>;
 
 /// Writes into each node of a group the group's first name.
-fn name_groups(pairs: &mut [Pair], names: fn(&Pair) -> Option<(u64, u32)>, side: Side) {
+fn name_groups(views: &Views, pairs: &mut [Pair], names: fn(&Pair) -> Option<(u64, u32)>, side: Side) {
     let mut groups: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (at, pair) in pairs.iter().enumerate() {
         if let Some((ino, _)) = names(pair) {
@@ -74,7 +73,8 @@ fn name_groups(pairs: &mut [Pair], names: fn(&Pair) -> Option<(u64, u32)>, side:
         }
     }
     for members in groups.values().filter(|members| members.len() > 1) {
-        let Some(first) = members.iter().map(|at| &pairs[*at].path).min().cloned() else { continue };
+        let Some(first) = members.iter().map(|at| &pairs[*at].inner).min() else { continue };
+        let first = views.whole(first).into_owned();
         for at in members {
             if let Some(node) = side(&mut pairs[*at]) {
                 node.link = Some(first.clone());

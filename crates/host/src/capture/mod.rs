@@ -12,6 +12,7 @@ mod candidates;
 mod compare;
 mod links;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -106,16 +107,15 @@ pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captur
     for layer in copy.layers() {
         let views = Views::open(layer)?;
         let found = candidates::find(&views)?;
-        let (wanted, skipped) = sift(found, rules);
-        for (path, class) in skipped {
-            count(&mut out, class, &path);
+        let wanted = sift(found, &views, rules, |path, skip| {
+            count(&mut out, skip, path);
             left_out_in.extend(path.parent());
-        }
+        });
         let mut pairs = compare::read(&views, wanted)?;
         links::assign(&views, &mut pairs)?;
         compare::keep_all(&views, &pairs, rules, keep)?;
         for pair in pairs {
-            settle(pair, rules, &mut out, &mut entries, &mut times);
+            settle(pair, &views, rules, &mut out, &mut entries, &mut times);
         }
     }
     drop_times(&mut times, &entries, &left_out_in);
@@ -125,9 +125,15 @@ pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captur
 
 /// Drops the times of directories in which nothing happened but what is left out: they are no more intent than that is.
 fn drop_times(times: &mut Vec<DirTime>, entries: &[Entry], left_out_in: &HashSet<TreePath>) {
-    let concerned: HashSet<TreePath> =
-        entries.iter().flat_map(|entry| [Some(entry.path.clone()), entry.path.parent()]).flatten().collect();
-    times.retain(|time| concerned.contains(&time.path) || !left_out_in.contains(&time.path));
+    let mut doubtful: HashSet<TreePath> =
+        times.iter().map(|time| &time.path).filter(|path| left_out_in.contains(*path)).cloned().collect();
+    for entry in entries {
+        doubtful.remove(&entry.path);
+        if let Some(parent) = entry.path.parent() {
+            doubtful.remove(&parent);
+        }
+    }
+    times.retain(|time| !doubtful.contains(&time.path));
 }
 
 /// The three views of one layer. Both trees are opened once, by the thread whose mount namespace has the copy; the threads of a
@@ -145,12 +151,13 @@ impl Views {
         Ok(Self { at: layer.at.clone(), lower, upper: layer.upper.clone(), merged })
     }
 
-    /// A path within the layer as a path of the whole tree.
-    fn whole(&self, inner: &TreePath) -> TreePath {
-        if self.at.depth() == 0 {
-            return inner.clone();
+    /// A path within the layer as a path of the whole tree: the same one in the layer of the root.
+    fn whole<'p>(&self, inner: &'p TreePath) -> Cow<'p, TreePath> {
+        match (self.at.depth(), inner.depth()) {
+            (0, _) => Cow::Borrowed(inner),
+            (_, 0) => Cow::Owned(self.at.clone()),
+            _ => Cow::Owned(self.at.join(inner.relative())),
         }
-        if inner.depth() == 0 { self.at.clone() } else { self.at.join(inner.relative()) }
     }
 
     fn trees(&self) -> Result<(Tree, Tree), ScanError> {
@@ -170,20 +177,25 @@ enum Skip {
     Noise,
 }
 
-type Sifted = (Vec<(Candidate, TreePath)>, Vec<(TreePath, Skip)>);
-
-fn sift(found: candidates::Found, rules: &Rules<'_>) -> Sifted {
-    let (mut wanted, mut skipped) = (Vec::new(), Vec::new());
-    for (candidate, whole) in found {
-        match (rules.class)(&whole, candidate.is_dir) {
+/// What has to be read; the rest is told to `skip`.
+fn sift(
+    found: Vec<Candidate>,
+    views: &Views,
+    rules: &Rules<'_>,
+    mut skip: impl FnMut(&TreePath, Skip),
+) -> Vec<TreePath> {
+    let mut wanted = Vec::new();
+    for Candidate { inner, is_dir } in found {
+        let whole = views.whole(&inner);
+        match (rules.class)(&whole, is_dir) {
             // What is Greenroom's own is nobody's change.
             Class::Own => {}
-            Class::Managed | Class::Boot if !(rules.noise)(&whole) => wanted.push((candidate, whole)),
-            Class::Managed | Class::Boot => skipped.push((whole, Skip::Noise)),
-            class => skipped.push((whole, Skip::Class(class))),
+            Class::Managed | Class::Boot if !(rules.noise)(&whole) => wanted.push(inner),
+            Class::Managed | Class::Boot => skip(&whole, Skip::Noise),
+            class => skip(&whole, Skip::Class(class)),
         }
     }
-    (wanted, skipped)
+    wanted
 }
 
 fn count(out: &mut Captured, skip: Skip, path: &TreePath) {
@@ -196,22 +208,27 @@ fn count(out: &mut Captured, skip: Skip, path: &TreePath) {
 
 fn settle(
     pair: compare::Pair,
+    views: &Views,
     rules: &Rules<'_>,
     out: &mut Captured,
     entries: &mut Vec<Entry>,
     times: &mut Vec<DirTime>,
 ) {
+    let path = match views.whole(&pair.inner) {
+        Cow::Owned(whole) => whole,
+        Cow::Borrowed(_) => pair.inner,
+    };
     if pair.socket {
-        out.sockets.add(&pair.path);
+        out.sockets.add(&path);
     }
     if let Some((before, after)) = pair.dir_times.filter(|(before, after)| before != after) {
-        times.push(DirTime { path: pair.path.clone(), before, after });
+        times.push(DirTime { path: path.clone(), before, after });
     }
     if pair.before != pair.after {
-        if (rules.class)(&pair.path, false) == Class::Boot {
-            out.boot.add(&pair.path);
+        if (rules.class)(&path, false) == Class::Boot {
+            out.boot.add(&path);
         }
-        entries.push(Entry { path: pair.path, before: pair.before, after: pair.after });
+        entries.push(Entry { path, before: pair.before, after: pair.after });
     }
 }
 

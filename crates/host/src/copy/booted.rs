@@ -63,7 +63,9 @@ impl Booted {
         args.extend(["--console=pipe".into(), "--boot".into(), OsString::from("fstab=no")]);
         // A masked unit cannot be enabled either: what the host does not have, the change may be about to install.
         let root = copy.root();
-        args.extend(MASKED.iter().filter(|unit| has_unit(&root, unit)).map(|unit| format!("systemd.mask={unit}").into()));
+        args.extend(
+            MASKED.iter().filter(|unit| has_unit(&root, unit)).map(|unit| format!("systemd.mask={unit}").into()),
+        );
         args.extend(mask.iter().map(|unit| format!("systemd.mask={unit}").into()));
         let log = File::create(&console).map_err(CopyError::system("write the copy's console"))?;
         let errors = log.try_clone().map_err(CopyError::system("write the copy's console"))?;

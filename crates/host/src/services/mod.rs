@@ -82,7 +82,12 @@ impl Manager<'_> {
             Self::Copy(booted) => booted.run(&Command::shell(text, limit), Output::To(&mut sink))?,
             Self::Live | Self::None => {
                 let args = ["/bin/sh", "-c", text].map(OsString::from);
-                crate::copy::execute(with_us(crate::copy::process(&args)), Output::To(&mut sink), limit, "start a shell")?
+                crate::copy::execute(
+                    with_us(crate::copy::process(&args)),
+                    Output::To(&mut sink),
+                    limit,
+                    "start a shell",
+                )?
             }
         };
         Ok(Answer { code: ended.code, text: tail.text() })
@@ -203,7 +208,8 @@ pub fn shell_in(root: &Path, text: &str, limit: Option<Duration>) -> Result<Answ
     let mut sink = |bytes: &[u8]| {
         let _ = std::io::Write::write(&mut tail, bytes);
     };
-    let ended = crate::copy::execute(with_us(crate::copy::process(&args)), Output::To(&mut sink), limit, "start a shell")?;
+    let ended =
+        crate::copy::execute(with_us(crate::copy::process(&args)), Output::To(&mut sink), limit, "start a shell")?;
     Ok(Answer { code: ended.code, text: tail.text() })
 }
 

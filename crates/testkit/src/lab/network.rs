@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 /// The bridge's name in its namespace.
 pub(crate) const BRIDGE: &str = "lab0";
 
+/// Set by hand, because a bridge otherwise takes the lowest address of its ports: it would change whenever a host comes or
+/// goes, and the others would send to nobody until they ask again, a minute later.
+const MAC: &str = "02:00:c0:00:02:01";
+
 /// The bridge's address, from a range that is never routed (RFC 5737).
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
@@ -34,7 +38,7 @@ impl Network {
         let network = Self { holder };
         network.wait_for_namespace()?;
         let script = format!(
-            "ip link set lo up; ip link add {BRIDGE} type bridge; ip addr add {GATEWAY}/24 dev {BRIDGE}; \
+            "ip link set lo up; ip link add {BRIDGE} address {MAC} type bridge; ip addr add {GATEWAY}/24 dev {BRIDGE}; \
              ip link set {BRIDGE} up"
         );
         run_ok(network.enter("sh").args(["-euc", &script]), SHORT)?;

@@ -34,8 +34,9 @@ pub(crate) fn told(row: &Row, all: bool) -> String {
         Ok(outcome) => outcome,
     };
     let mut out = format!(
-        "{name:<20} {} paths, {} infidelities, {} left out, undo {}, host {} by the rehearsal, {} units differ; {}\n",
+        "{name:<20} {} paths, {} by chance, {} infidelities, {} left out, undo {}, host {} by the rehearsal, {} units differ; {}\n",
         outcome.entries,
+        outcome.applied.chance,
         outcome.applied.wrong.len(),
         outcome.applied.left_out.len(),
         if outcome.undone.wrong.is_empty() { "equal" } else { "NOT EQUAL" },

@@ -30,7 +30,7 @@ pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> 
         changeset = changeset.inverse();
     }
     if ui.json {
-        let diffs = args.diff.as_deref().map(|pattern| diffs(&state, &changeset, pattern)).transpose()?;
+        let diffs = args.diff.as_deref().map(|pattern| diffs(&state, &changeset, pattern, &global.root)).transpose()?;
         ui.object(&serde_json::json!({
             "id": args.id,
             "changeset": id,
@@ -50,7 +50,7 @@ pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> 
     let packages = rehearsal.as_ref().map(|r| r.effects.packages.as_slice()).unwrap_or_default();
     out.push_str(&listing(&changeset, &Ownership::of(&changeset, &files, packages), ui));
     if let Some(pattern) = &args.diff {
-        for (path, diff) in diffs(&state, &changeset, pattern)? {
+        for (path, diff) in diffs(&state, &changeset, pattern, &global.root)? {
             out.push_str(&format!("\n{}\n{diff}", ui.tone(Tone::Strong, &format!("--- {path}"))));
         }
     }
@@ -130,7 +130,7 @@ fn line(entry: &Entry, ui: &Ui) -> String {
 }
 
 /// Unified diffs of the entries whose paths match.
-fn diffs(state: &State, changeset: &Changeset, pattern: &str) -> Result<Vec<(TreePath, String)>, Failure> {
+fn diffs(state: &State, changeset: &Changeset, pattern: &str, root: &Path) -> Result<Vec<(TreePath, String)>, Failure> {
     use std::os::unix::ffi::OsStrExt as _;
     let glob =
         policy::glob(pattern).map_err(|why| Failure::usage(format!("{pattern} is not a path pattern: {why}")))?;
@@ -144,13 +144,21 @@ fn diffs(state: &State, changeset: &Changeset, pattern: &str) -> Result<Vec<(Tre
         if !wanted || before == after {
             continue;
         }
-        let diff = match (content(state, before), content(state, after)) {
+        let kept = |hash| content(state, hash).or_else(|| on_host(root, &entry.path, hash));
+        let diff = match (kept(before), kept(after)) {
             (Some(before), Some(after)) => textdiff::unified(&before, &after, Limits::default()),
-            _ => "the content from before is not kept: it is no text, or too large\n".to_owned(),
+            _ => "the content from before is neither kept nor on the host any more\n".to_owned(),
         };
         out.push((entry.path.clone(), diff));
     }
     Ok(out)
+}
+
+/// A content that the host still has where it was, as long as it is the same.
+fn on_host(root: &Path, path: &TreePath, hash: Option<ContentHash>) -> Option<Vec<u8>> {
+    let limit = Limits::default().bytes as u64 + 1;
+    let found = Tree::open(root).ok()?.content(path, limit).ok()??;
+    (Some(ContentHash::of(&found)) == hash).then_some(found)
 }
 
 /// A content out of the store; the empty one for an absent side.

@@ -2,6 +2,7 @@
 //! showing differences.
 
 use std::io::{self, Read as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use greenroom_core::ContentHash;
 use greenroom_host::capture::{Keep, Source};
@@ -10,23 +11,37 @@ use greenroom_store::blobs::{BlobStore as _, DirBlobs};
 /// Files before the change that are larger than this are not kept for showing.
 const SHOWN_LIMIT: u64 = 1 << 20;
 
-pub(super) struct IntoBlobs<'a>(pub(super) &'a DirBlobs);
+/// So many files from before are kept in one capture. Of a change to more files the rest is shown from the host itself, as
+/// long as it is as it was.
+const SHOWN_FILES: usize = 1000;
+
+pub(super) struct IntoBlobs<'a> {
+    blobs: &'a DirBlobs,
+    before: AtomicUsize,
+}
+
+impl<'a> IntoBlobs<'a> {
+    pub(super) fn new(blobs: &'a DirBlobs) -> Self {
+        Self { blobs, before: AtomicUsize::new(0) }
+    }
+}
 
 impl Keep for IntoBlobs<'_> {
     fn keep(&self, hash: &ContentHash, source: &Source<'_>) -> io::Result<()> {
         if let Some(file) = source.file {
-            return self.0.adopt_link(file, *hash).map_err(io::Error::other);
+            return self.blobs.adopt_link(file, *hash).map_err(io::Error::other);
         }
-        if self.0.contains(*hash).map_err(io::Error::other)? {
+        if self.blobs.contains(*hash).map_err(io::Error::other)? {
             return Ok(());
         }
         let mut open = (source.open)()?;
-        let kept = self.0.put_reader(&mut open).map_err(io::Error::other)?;
+        let kept = self.blobs.put_reader(&mut open).map_err(io::Error::other)?;
         if kept == *hash { Ok(()) } else { Err(io::Error::other("it changed while it was read")) }
     }
 
     fn keep_before(&self, hash: &ContentHash, source: &Source<'_>) -> io::Result<()> {
-        if source.size > SHOWN_LIMIT || self.0.contains(*hash).map_err(io::Error::other)? {
+        let room = || self.before.fetch_add(1, Ordering::Relaxed) < SHOWN_FILES;
+        if source.size > SHOWN_LIMIT || !room() || self.blobs.contains(*hash).map_err(io::Error::other)? {
             return Ok(());
         }
         let mut content = Vec::new();
@@ -34,7 +49,7 @@ impl Keep for IntoBlobs<'_> {
         if content[..content.len().min(8192)].contains(&0) {
             return Ok(());
         }
-        self.0.put_bytes(&content).map(|_| ()).map_err(io::Error::other)
+        self.blobs.put_bytes(&content).map(|_| ()).map_err(io::Error::other)
     }
 }
 

@@ -123,7 +123,7 @@ fn keeps_new_data(first: &Stagehand<'_>, common: &Common<'_>) -> bool {
 
 impl Run<'_, '_> {
     fn capture(&self, first: &Stagehand<'_>, at_rest: bool) -> Result<Captured, EngineError> {
-        first.capture(self.common.site, self.noise.get()?, &IntoBlobs(&self.state.blobs), at_rest)
+        first.capture(self.common.site, self.noise.get()?, &IntoBlobs::new(&self.state.blobs), at_rest)
     }
 
     /// Runs what was asked for; stops at the first failure.

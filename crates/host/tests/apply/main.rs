@@ -6,7 +6,6 @@
 
 mod faults;
 mod links;
-mod measure;
 mod property;
 mod refusals;
 mod special;

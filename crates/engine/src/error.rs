@@ -9,8 +9,6 @@ pub enum Outcome {
     Done,
     /// The change itself failed; on a host it was taken back.
     Failed,
-    /// Refused, nothing was touched.
-    Refused,
 }
 
 /// Why a verb could not do its work.

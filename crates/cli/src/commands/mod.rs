@@ -41,12 +41,16 @@ pub(crate) fn asked() -> Asked {
     Asked { actor: crate::env::actor(), now: jiff::Timestamp::now }
 }
 
-/// Opens the state and finishes what a crash interrupted on this host.
-pub(crate) fn open(global: &Global, ui: &Ui) -> Result<State, Failure> {
+fn open_as_root(global: &Global) -> Result<State, Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"));
     }
-    let state = State::open(&global.state)?;
+    Ok(State::open(&global.state)?)
+}
+
+/// Opens the state and finishes what a crash interrupted on this host.
+pub(crate) fn open(global: &Global, ui: &Ui) -> Result<State, Failure> {
+    let state = open_as_root(global)?;
     match greenroom_engine::apply::recover(&state, &global.root, &NoFaults, &asked(), ui) {
         Ok(Some(report)) => ui.say(&format!("{}: {}", report.change, report.outcome)),
         // Nothing to finish; or somebody is at it just now, which a command that wants the host will hear again.
@@ -60,15 +64,11 @@ pub(crate) fn exit(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::Done => status::DONE,
         Outcome::Failed => status::FAILED,
-        Outcome::Refused => status::REFUSED,
     }
 }
 
 fn recover(global: &Global, ui: &Ui) -> Result<u8, Failure> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"));
-    }
-    let state = State::open(&global.state)?;
+    let state = open_as_root(global)?;
     let report = greenroom_engine::apply::recover(&state, &global.root, &NoFaults, &asked(), ui)?;
     if ui.json {
         ui.object(&serde_json::json!({ "recovered": report }))?;

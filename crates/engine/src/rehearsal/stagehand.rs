@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use greenroom_core::change::Test;
 use greenroom_host::capture::{Captured, Keep, Rules, capture};
-use greenroom_host::copy::{Booted, Command, Copy, Ended, Limits, Output, Runner, Tail};
+use greenroom_host::copy::{Booted, Command, Copy, Ended, Limits, Output, Runner, with_tail};
 use greenroom_host::services::Manager;
 
 use super::Noise;
@@ -114,12 +114,7 @@ impl<'a> Stagehand<'a> {
 
     /// Runs a shell command; its exit status and the end of what it printed.
     pub(super) fn shell(&self, text: &str, limit: Option<Duration>) -> Result<(Ended, String), EngineError> {
-        let mut tail = Tail::new(4000);
-        let mut sink = |bytes: &[u8]| {
-            let _ = std::io::Write::write(&mut tail, bytes);
-        };
-        let ended = self.run(&Command::shell(text, limit), Output::To(&mut sink))?;
-        Ok((ended, tail.text()))
+        with_tail(|output| self.run(&Command::shell(text, limit), output))
     }
 
     /// Runs a test.

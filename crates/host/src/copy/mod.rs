@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub use booted::{Booted, Settled};
 pub use cgroup::{Group, expect_copy};
 pub use layers::Layer;
-pub use nspawn::{Command, Ended, Limits, Output, Runner, Tail};
+pub use nspawn::{Command, Ended, Limits, Output, Runner, with_tail};
 pub(crate) use nspawn::{execute, process};
 
 use rustix::fs::FlockOperation;

@@ -5,7 +5,7 @@
 //! copy is a scope of its own (`Delegate=yes`, resource limits, no device but the harmless ones); elsewhere it runs directly.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -277,36 +277,21 @@ pub(super) fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-/// Collects the last part of an output, for messages.
-pub struct Tail {
-    bytes: Vec<u8>,
-    limit: usize,
-}
+/// So much of the end of an output is kept, in bytes.
+const TAIL: usize = 4000;
 
-impl Tail {
-    /// Keeps at most about `limit` bytes.
-    #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), limit }
-    }
-
-    /// The end of what was written, as text.
-    #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).trim_end().to_owned()
-    }
-}
-
-impl Write for Tail {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        if self.bytes.len() > 2 * self.limit {
-            self.bytes.drain(..self.bytes.len() - self.limit);
+/// Runs something and keeps the end of what it prints, as text, for messages.
+///
+/// # Errors
+/// Those of `run`.
+pub fn with_tail<E>(run: impl FnOnce(Output<'_>) -> Result<Ended, E>) -> Result<(Ended, String), E> {
+    let mut kept: Vec<u8> = Vec::new();
+    let mut sink = |bytes: &[u8]| {
+        kept.extend_from_slice(bytes);
+        if kept.len() > 2 * TAIL {
+            kept.drain(..kept.len() - TAIL);
         }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    };
+    let ended = run(Output::To(&mut sink))?;
+    Ok((ended, String::from_utf8_lossy(&kept).trim_end().to_owned()))
 }

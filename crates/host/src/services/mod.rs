@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use greenroom_core::plan::{UnitAction, UnitVerb};
 
-use crate::copy::{Booted, Command, CopyError, Output, Tail};
+use crate::copy::{Booted, Command, CopyError, Output, with_tail};
 
 /// Who manages the services of a tree.
 #[derive(Clone, Copy)]
@@ -74,23 +74,14 @@ impl Manager<'_> {
     /// # Errors
     /// It cannot be started.
     pub fn shell(&self, text: &str, limit: Option<Duration>) -> Result<Answer, CopyError> {
-        let mut tail = Tail::new(4000);
-        let mut sink = |bytes: &[u8]| {
-            let _ = std::io::Write::write(&mut tail, bytes);
-        };
-        let ended = match self {
-            Self::Copy(booted) => booted.run(&Command::shell(text, limit), Output::To(&mut sink))?,
+        let (ended, text) = with_tail(|output| match self {
+            Self::Copy(booted) => booted.run(&Command::shell(text, limit), output),
             Self::Live | Self::None => {
                 let args = ["/bin/sh", "-c", text].map(OsString::from);
-                crate::copy::execute(
-                    with_us(crate::copy::process(&args)),
-                    Output::To(&mut sink),
-                    limit,
-                    "start a shell",
-                )?
+                crate::copy::execute(with_us(crate::copy::process(&args)), output, limit, "start a shell")
             }
-        };
-        Ok(Answer { code: ended.code, text: tail.text() })
+        })?;
+        Ok(Answer { code: ended.code, text })
     }
 
     /// Lets systemd read its unit files again.
@@ -204,13 +195,9 @@ pub fn runs_systemd() -> bool {
 pub fn shell_in(root: &Path, text: &str, limit: Option<Duration>) -> Result<Answer, CopyError> {
     let mut args = vec![OsString::from("chroot"), root.into()];
     args.extend(["/bin/sh", "-c", text].map(OsString::from));
-    let mut tail = Tail::new(4000);
-    let mut sink = |bytes: &[u8]| {
-        let _ = std::io::Write::write(&mut tail, bytes);
-    };
-    let ended =
-        crate::copy::execute(with_us(crate::copy::process(&args)), Output::To(&mut sink), limit, "start a shell")?;
-    Ok(Answer { code: ended.code, text: tail.text() })
+    let process = with_us(crate::copy::process(&args));
+    let (ended, text) = with_tail(|output| crate::copy::execute(process, output, limit, "start a shell"))?;
+    Ok(Answer { code: ended.code, text })
 }
 
 /// Lets a shell end when the thread that started it does: a live step must not go on after Greenroom was killed, while its

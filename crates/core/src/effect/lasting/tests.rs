@@ -1,3 +1,5 @@
+//! What no file preserves is found, and what one does is not.
+
 use super::*;
 use crate::effect::testing::World;
 use crate::effect::{PortChange, Stray};

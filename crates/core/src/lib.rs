@@ -11,11 +11,13 @@
 //! * [`policy`]: which paths are volatile, data or never transplanted.
 //! * [`change`]: the change file that a person writes.
 //! * [`rehearsal`]: the record of a rehearsal and its verdict.
+//! * [`drift`]: how a host differs from its record, and who did it.
 //! * [`textdiff`], [`hint`]: unified diffs; the nearest valid name.
 #![forbid(unsafe_code)]
 
 pub mod change;
 pub mod changeset;
+pub mod drift;
 pub mod effect;
 pub mod hash;
 pub mod hint;

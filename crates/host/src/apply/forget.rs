@@ -34,9 +34,12 @@ impl Guard<'_> {
         if chain.iter().any(|r| r.phase.is_open()) {
             return Err(refuse("it has not been finished"));
         }
-        let in_place = Self::current(&records, owner).is_some_and(|(_, direction)| direction == Direction::Forward);
-        let is_adoption = chain.iter().all(|r| r.kind == RecordKind::Adopt);
-        if in_place && !is_adoption && keep == Keep::Undo {
+        // An adoption with a way back stands at *back*, one without has nothing that could be lost.
+        let done = chain.iter().find(|r| r.id == *owner).map(|r| (r.kind, r.direction));
+        let in_place =
+            Self::current(&records, owner).is_some_and(|(_, direction)| Some(direction) == done.map(|d| d.1));
+        let no_way_back = done == Some((RecordKind::Adopt, Direction::Forward));
+        if in_place && !no_way_back && keep == Keep::Undo {
             return Err(refuse("it is in place, and an undo needs what would be removed"));
         }
         // The owner goes last: until then the others can be read.

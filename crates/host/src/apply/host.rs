@@ -205,19 +205,6 @@ impl Guard<'_> {
         synced.and_then(|()| Record::turn(dir.as_fd())).context(|| format!("close {id}"))
     }
 
-    /// Records that what was found on the host is what is wanted; the tree is not touched.
-    ///
-    /// # Errors
-    /// [`Refusal::Record`] when the name is taken, [`Error::Io`].
-    pub fn adopt(&self, id: &str, changeset: &Changeset, meta: serde_json::Value) -> Result<(), Error> {
-        let record = self.new_record(id, RecordKind::Adopt, changeset)?;
-        let fail = || format!("write the record of {id}");
-        let dir = self.create_record(&record, Some(changeset))?;
-        let record = Record { phase: Phase::Closed, meta, ..record };
-        record.prepare(dir.as_fd()).and_then(|()| fs::sync_file_system(dir.as_fd())).context(fail)?;
-        Record::decide(dir.as_fd()).context(fail)
-    }
-
     /// A record for a new change, not written yet.
     pub(super) fn new_record(&self, id: &str, kind: RecordKind, changeset: &Changeset) -> Result<Record, Error> {
         let refuse = |why| Refusal::Record { change: id.to_owned(), why };

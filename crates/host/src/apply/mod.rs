@@ -37,6 +37,7 @@
 //!
 //! Entries on another file system have their slots in `.greenroom/<id>` at its top.
 
+mod adopt;
 mod check;
 mod content;
 mod error;

@@ -19,7 +19,7 @@ use super::finish;
 use super::host::{Guard, HostState};
 use super::metadata::LOCKS;
 use super::plan::{Side, Step, order, plan};
-use super::record::{self, Phase, Record, RecordKind};
+use super::record::{self, Direction, Phase, Record, RecordKind};
 use super::slots;
 use super::stage::{Staged, locked};
 use crate::scan::{Seen, Tree};
@@ -69,8 +69,8 @@ impl Guard<'_> {
 fn takeable<'r>(records: &'r [Record], of: &str) -> Result<&'r Record, Error> {
     let refuse = |why| Error::from(Refusal::Record { change: of.to_owned(), why });
     let target = records.iter().find(|r| r.id == of).ok_or_else(|| refuse("no such change on this host"))?;
-    if target.kind == RecordKind::Adopt {
-        return Err(refuse("it changed nothing, so there is nothing to take back"));
+    if target.kind == RecordKind::Adopt && target.direction == Direction::Forward {
+        return Err(refuse("what was there before it is not at hand, so there is no way back"));
     }
     match target.phase {
         Phase::Done | Phase::Closed => {}

@@ -63,14 +63,14 @@ impl Faults for Count {
 }
 
 /// Does something at the nth time that a point is passed.
-struct At<F> {
+pub(crate) struct At<F> {
     point: String,
     left: Mutex<u32>,
     act: F,
 }
 
 impl<F: Fn() -> io::Result<()>> At<F> {
-    fn new(point: &str, nth: u32, act: F) -> Self {
+    pub(crate) fn new(point: &str, nth: u32, act: F) -> Self {
         Self { point: point.to_owned(), left: Mutex::new(nth), act }
     }
 }

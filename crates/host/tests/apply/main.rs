@@ -4,6 +4,7 @@
 //! independently of Greenroom's own code, by rsync.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
+mod adopt;
 mod faults;
 mod links;
 mod property;

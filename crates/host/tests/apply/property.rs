@@ -56,7 +56,7 @@ fn tree() -> impl Strategy<Value = Spec> {
 }
 
 /// Two trees of which the second has much of the first.
-fn pair() -> impl Strategy<Value = (Spec, Spec)> {
+pub(crate) fn pair() -> impl Strategy<Value = (Spec, Spec)> {
     (tree(), tree(), any::<u64>()).prop_map(|(before, mut after, keep)| {
         for (i, (path, item)) in before.iter().enumerate() {
             match (keep >> (2 * (i % 32))) & 3 {

@@ -9,7 +9,7 @@ use greenroom_core::plan::{Part, UnitAction};
 use greenroom_host::apply::{Error as HostError, Guard};
 
 use super::record::{ChangeRecord, PartRecord, Records, Standing, Step};
-use super::services::{Services, inverse};
+use super::services::{Changed, Services, inverse};
 use super::{Place, Tools};
 use crate::EngineError;
 
@@ -28,7 +28,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) tools: &'a Tools<'a>,
     pub(crate) guard: &'a Guard<'a>,
     pub(crate) records: &'a Records,
-    /// The changesets of the parts of files, by part, in the direction of this change.
+    /// The changesets of the parts of files, by part, in the direction of the rehearsal. They can be large: they are here
+    /// once, and who needs the other direction looks at the other side.
     pub(crate) changesets: Vec<Option<Changeset>>,
     /// Whether the staged slots of another change are used (undo) or contents from the store.
     pub(crate) of: Option<&'a ChangeRecord>,
@@ -109,10 +110,14 @@ impl Drive<'_> {
         if !touched {
             services.before(jobs, options).map_err(Stop::Failed)?;
         }
-        let changed: Vec<&Changeset> = self.changesets.iter().flatten().collect();
-        services.after(jobs, options, &changed).map_err(Stop::Failed)?;
+        services.after(jobs, options, &self.changed(record.forward)).map_err(Stop::Failed)?;
         let commands: Vec<String> = options.health.iter().chain(self.tools.health).cloned().collect();
         services.healthy(if record.forward { &commands } else { &[] }).map_err(Stop::Failed)
+    }
+
+    /// What is different once the files are in place, or are back.
+    fn changed(&self, forward: bool) -> Vec<Changed<'_>> {
+        self.changesets.iter().flatten().map(|changeset| Changed { changeset, forward }).collect()
     }
 
     /// Puts one part of files in place. The first thing that is touched on the host is touched here.
@@ -143,7 +148,8 @@ impl Drive<'_> {
             // An undo that was taken back brought the part back under a name of its own.
             let target = self.guard.host().in_place_by(&of.parts[at].host_id).map_err(|e| stop(*touched, e))?;
             let begun = *touched || !services.done.is_empty();
-            let moved = self.guard.undo(&target, id, meta, self.tools.faults).map_err(|e| stop(begun, e))?;
+            let moved =
+                self.guard.undo_known(&target, id, changeset, meta, self.tools.faults).map_err(|e| stop(begun, e))?;
             moved.moved_aside.iter().for_each(|path| {
                 self.tools.progress.note(&format!("{path} was not part of the change and went aside with it"))
             });
@@ -199,8 +205,7 @@ impl Drive<'_> {
             self.guard.close(&part.host_id).map_err(super::host_error)?;
         }
         let mut services = Services::look(self.place)?;
-        let changed: Vec<&Changeset> = self.changesets.iter().flatten().collect();
-        let done = services.after(&directed(record), &record.options.clone(), &changed);
+        let done = services.after(&directed(record), &record.options.clone(), &self.changed(record.forward));
         record.services.extend(services.done);
         record.notes.push("it was interrupted and finished afterwards".to_owned());
         record.notes.extend(done.err());
@@ -231,9 +236,7 @@ impl Drive<'_> {
             };
             trouble.extend(done.err());
         }
-        let inverses: Vec<Changeset> = self.changesets.iter().flatten().map(Changeset::inverse).collect();
-        let changed: Vec<&Changeset> = inverses.iter().collect();
-        trouble.extend(services.after(&back, &options, &changed).err());
+        trouble.extend(services.after(&back, &options, &self.changed(!record.forward)).err());
         record.services.extend(services.done);
         if trouble.is_empty() {
             record.standing = Standing::TakenBack;

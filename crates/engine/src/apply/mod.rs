@@ -11,6 +11,8 @@ mod refusal;
 mod services;
 mod undo;
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,7 +32,7 @@ pub use recover::recover;
 pub(crate) use refusal::host_error;
 pub use refusal::{Conflicts, describe};
 pub use undo::undo;
-pub(crate) use undo::{directed, inverse_record};
+pub(crate) use undo::{inverse_record, recorded};
 
 use crate::site::Site;
 use crate::{Asked, EngineError, Outcome, Progress, State};
@@ -200,7 +202,7 @@ pub(crate) fn load(state: &State, parts: &[Part]) -> Result<Vec<Option<Changeset
 
 /// Checks every path of every part that no earlier part touches; the rest is checked when its turn comes.
 fn check_all(site: &Site, parts: &[Part], changesets: &[Option<Changeset>]) -> Result<(), EngineError> {
-    let mut seen = Changeset::default();
+    let mut seen: BTreeSet<&TreePath> = BTreeSet::new();
     let mut live_before = false;
     for (part, changeset) in parts.iter().zip(changesets) {
         let Some(changeset) = changeset else {
@@ -211,22 +213,29 @@ fn check_all(site: &Site, parts: &[Part], changesets: &[Option<Changeset>]) -> R
             // A live step may change anything; what comes after it can only be checked after it.
             continue;
         }
-        let fresh = changeset.clone().filtered(|path| seen.get(path).is_none());
-        let found = conflicts(site, &fresh, true)?;
+        let found = conflicts(site, &fresh(changeset, &seen))?;
         if !found.is_empty() {
             return Err(refusal::conflicts(&found));
         }
-        seen = seen.then(changeset);
+        seen.extend(changeset.entries().iter().map(|entry| &entry.path));
     }
     Ok(())
 }
 
-/// The paths in the way of a changeset. `going`: what nobody knows in a directory that is to go is in the way too.
-pub(crate) fn conflicts(site: &Site, changeset: &Changeset, going: bool) -> Result<Vec<Conflict>, EngineError> {
+/// What of a changeset no earlier part has touched.
+fn fresh<'c>(changeset: &'c Changeset, seen: &BTreeSet<&TreePath>) -> Cow<'c, Changeset> {
+    if seen.is_empty() {
+        return Cow::Borrowed(changeset);
+    }
+    Cow::Owned(changeset.clone().filtered(|path| !seen.contains(path)))
+}
+
+/// The paths in the way of a changeset; what nobody knows in a directory that is to go is in the way too.
+pub(crate) fn conflicts(site: &Site, changeset: &Changeset) -> Result<Vec<Conflict>, EngineError> {
     let tree = Tree::open(&site.root)?;
     let volatile =
         |path: &TreePath, is_dir: bool| site.policy.class(path, is_dir) != greenroom_core::policy::Class::Managed;
-    check(&tree, changeset, going.then_some(&volatile)).map_err(host_error)
+    check(&tree, changeset, Some(&volatile)).map_err(host_error)
 }
 
 fn new_record(

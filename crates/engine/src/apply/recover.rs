@@ -41,7 +41,7 @@ pub fn recover(
     progress.note(&format!("{} {} was interrupted: finishing it", record.kind.word(), record.change));
     let of = record.of.as_ref().map(|of| records.read(of)).transpose()?;
     let changesets = match &of {
-        Some(of) => undo::directed(&host, of)?,
+        Some(of) => undo::recorded(&host, of)?,
         None => super::load(state, &record.parts.iter().map(|p| p.part.clone()).collect::<Vec<_>>())?,
     };
     let shell = super::live_shell(&site);

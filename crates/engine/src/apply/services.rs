@@ -5,13 +5,29 @@ use std::time::Duration;
 
 use greenroom_core::change::ApplyOptions;
 use greenroom_core::plan::{self, UnitAction, UnitVerb};
-use greenroom_core::{Changeset, TreePath};
+use greenroom_core::{Changeset, Node, TreePath};
 use greenroom_host::facts::Target;
 use greenroom_host::facts::maps::units_with_stale_maps;
 use greenroom_host::services::{Manager, Units};
 
 use super::Place;
 use crate::EngineError;
+
+/// A changeset that was gone through in one of its directions.
+pub(super) struct Changed<'a> {
+    pub(super) changeset: &'a Changeset,
+    pub(super) forward: bool,
+}
+
+impl Changed<'_> {
+    /// Path, what was there, what is there now.
+    fn sides(&self) -> impl Iterator<Item = (&TreePath, Option<&Node>, Option<&Node>)> {
+        self.changeset.entries().iter().map(|entry| {
+            let (before, after) = (entry.before.as_deref(), entry.after.as_deref());
+            if self.forward { (&entry.path, before, after) } else { (&entry.path, after, before) }
+        })
+    }
+}
 
 /// The services of one place during one change.
 pub(super) struct Services<'a> {
@@ -47,14 +63,14 @@ impl<'a> Services<'a> {
         &mut self,
         jobs: &[UnitAction],
         options: &ApplyOptions,
-        changed: &[&Changeset],
+        changed: &[Changed<'_>],
     ) -> Result<(), String> {
         if matches!(self.place.manager, Manager::None) {
             return Ok(());
         }
         let touches = |tops: &[&str]| {
             let tops: Vec<TreePath> = tops.iter().map(|top| TreePath::from(*top)).collect();
-            changed.iter().flat_map(|c| c.entries()).any(|e| tops.iter().any(|top| e.path.starts_with(top)))
+            changed.iter().flat_map(Changed::sides).any(|(path, ..)| tops.iter().any(|top| path.starts_with(top)))
         };
         if touches(&[
             "/etc/systemd",
@@ -76,7 +92,7 @@ impl<'a> Services<'a> {
     }
 
     /// Units that still run replaced files.
-    fn stale(&self, changed: &[&Changeset]) -> Vec<String> {
+    fn stale(&self, changed: &[Changed<'_>]) -> Vec<String> {
         let target = match &self.place.manager {
             Manager::Live => Target::Host,
             Manager::Copy(booted) => Target::Copy { leader: booted.leader() },
@@ -84,9 +100,9 @@ impl<'a> Services<'a> {
         };
         let paths: Vec<TreePath> = changed
             .iter()
-            .flat_map(|c| c.entries())
-            .filter(|e| e.before.as_ref().is_some_and(|node| node.content().is_some()))
-            .map(|e| e.path.clone())
+            .flat_map(Changed::sides)
+            .filter(|(_, before, _)| before.is_some_and(|node| node.content().is_some()))
+            .map(|(path, ..)| path.clone())
             .collect();
         if paths.is_empty() {
             return Vec::new();
@@ -97,20 +113,20 @@ impl<'a> Services<'a> {
     }
 
     /// Loads the sysctl files that are new or changed; values of files that went stay until something sets them.
-    fn sysctl(&self, changed: &[&Changeset]) -> Result<(), String> {
+    fn sysctl(&self, changed: &[Changed<'_>]) -> Result<(), String> {
         let is_sysctl = |path: &TreePath| {
             let dirs = ["/etc/sysctl.d", "/usr/lib/sysctl.d", "/usr/local/lib/sysctl.d"];
             path == &TreePath::from("/etc/sysctl.conf")
                 || (path.name().ends_with(b".conf") && dirs.iter().any(|d| path.parent() == Some(TreePath::from(*d))))
         };
-        let entries = changed.iter().flat_map(|c| c.entries()).filter(|e| e.after.is_some() && is_sysctl(&e.path));
-        for entry in entries {
-            let quoted = format!("'{}'", entry.path.to_string().replace('\'', "'\\''"));
+        let files = changed.iter().flat_map(Changed::sides).filter(|(path, _, now)| now.is_some() && is_sysctl(path));
+        for (path, ..) in files {
+            let quoted = format!("'{}'", path.to_string().replace('\'', "'\\''"));
             let answer = (self.place.shell)(&format!("sysctl -q -e -p {quoted}"), Some(Duration::from_secs(30)))
                 .map_err(|e| e.to_string())?;
             // In a copy most parameters are the machine's and read-only: that is no failure of the change.
             if answer.0 != 0 && matches!(self.place.manager, Manager::Live) {
-                return Err(format!("sysctl does not take {}: {}", entry.path, answer.1.trim()));
+                return Err(format!("sysctl does not take {path}: {}", answer.1.trim()));
             }
         }
         Ok(())

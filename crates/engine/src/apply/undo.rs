@@ -1,15 +1,17 @@
 //! Undo: the same parts in reverse order, each out of its own slots. Undo of an undo is redo.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use greenroom_core::Changeset;
 use greenroom_core::plan::Part;
-use greenroom_host::apply::HostState;
+use greenroom_core::{Changeset, TreePath};
+use greenroom_host::apply::{HostState, check as host_check, check_after};
+use greenroom_host::scan::Tree;
 use greenroom_host::services::Manager;
 
 use super::record::{ChangeRecord, Kind, Records, Standing};
 use super::{
-    Drive, FromBlobs, Place, Report, Tools, Wanted, close, conflicts, fresh_id, host_error, part_records, refusal,
+    Drive, FromBlobs, Place, Report, Tools, Wanted, close, fresh, fresh_id, host_error, part_records, refusal,
 };
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
@@ -27,7 +29,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     let guard = host.lock(&format!("undo {}", wanted.id)).map_err(host_error)?;
     let all = records.all()?;
     may_be_undone(&of, &all)?;
-    let changesets = directed(&host, &of)?;
+    let changesets = recorded(&host, &of)?;
     progress.begin("checking that the host is as the change left it");
     check(&site, &host, &of, &changesets, &all)?;
     let change = fresh_id(state, &records)?;
@@ -91,15 +93,14 @@ fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineEr
     }
 }
 
-/// The changesets by part, in the direction of the undo.
-pub(crate) fn directed(host: &HostState, of: &ChangeRecord) -> Result<Vec<Option<Changeset>>, EngineError> {
+/// The changesets by part, in the direction of the rehearsal.
+pub(crate) fn recorded(host: &HostState, of: &ChangeRecord) -> Result<Vec<Option<Changeset>>, EngineError> {
     let known = host.changes().map_err(host_error)?;
     of.parts
         .iter()
         .map(|part| match known.iter().find(|r| r.id == part.host_id) {
             Some(record) if matches!(part.part, Part::Files { .. }) => {
-                let changeset = host.changeset(record).map_err(host_error)?;
-                Ok(Some(if of.forward { changeset.into_inverse() } else { changeset }))
+                host.changeset(record).map(Some).map_err(host_error)
             }
             _ => Ok(None),
         })
@@ -114,18 +115,21 @@ fn check(
     changesets: &[Option<Changeset>],
     all: &[ChangeRecord],
 ) -> Result<(), EngineError> {
-    let mut seen = Changeset::default();
+    let mut seen: BTreeSet<&TreePath> = BTreeSet::new();
     let order: Vec<&Option<Changeset>> =
         if of.forward { changesets.iter().rev().collect() } else { changesets.iter().collect() };
     for changeset in order {
         let Some(changeset) = changeset else { break };
-        let found = conflicts(site, &changeset.clone().filtered(|path| seen.get(path).is_none()), false)?;
+        let fresh = fresh(changeset, &seen);
+        let tree = Tree::open(&site.root)?;
+        let found = if of.forward { check_after(&tree, &fresh) } else { host_check(&tree, &fresh, None) };
+        let found = found.map_err(host_error)?;
         if !found.is_empty() {
             let described: Vec<_> = found.iter().map(refusal::describe).collect();
             let touched_by = later(host, of, all, &described);
             return Err(EngineError::Conflicts(refusal::Conflicts { paths: described, touched_by }));
         }
-        seen = seen.then(changeset);
+        seen.extend(changeset.entries().iter().map(|entry| &entry.path));
     }
     Ok(())
 }
@@ -135,7 +139,7 @@ fn later(host: &HostState, of: &ChangeRecord, all: &[ChangeRecord], paths: &[ref
     let number = |id: &str| id.trim_start_matches('c').parse::<u64>().unwrap_or(0);
     let since = all.iter().filter(|r| number(&r.change) > number(&of.change) && r.standing == Standing::Done);
     let touches = |record: &&ChangeRecord| {
-        let changesets = directed(host, record).unwrap_or_default();
+        let changesets = recorded(host, record).unwrap_or_default();
         changesets.iter().flatten().any(|c| paths.iter().any(|p| c.get(&p.path).is_some()))
     };
     since.filter(touches).map(|r| format!("{} ({})", r.change, r.name)).collect()

@@ -124,7 +124,7 @@ struct Back<'a> {
 }
 
 fn take_back(back: &Back<'_>, change: &ChangeRecord, record: &mut Rehearsal) -> Result<bool, EngineError> {
-    let changesets = apply::directed(back.host, change)?;
+    let changesets = apply::recorded(back.host, change)?;
     let Back { place, tools, guard, records, .. } = *back;
     let drive = Drive { place, tools, guard, records, changesets, of: Some(change) };
     let mut undo = apply::inverse_record(change, NAMES[1]);
@@ -191,8 +191,8 @@ fn compare(
 ) -> Result<(), EngineError> {
     let left = second.capture(common.site, noise, &Nowhere, true)?.changeset;
     let whole = match &record.changeset {
-        Some(id) => state.changeset(id)?,
-        None => Changeset::default(),
+        Some(id) if !left.is_empty() => state.changeset(id)?,
+        _ => Changeset::default(),
     };
     let (unrestored, others): (Vec<TreePath>, Vec<TreePath>) =
         left.entries().iter().map(|entry| entry.path.clone()).partition(|path| whole.get(path).is_some());

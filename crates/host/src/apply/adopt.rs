@@ -54,7 +54,7 @@ impl Guard<'_> {
             .iter_mut()
             .filter(|t| t.wanted.is_some())
             .for_each(|t| std::mem::swap(&mut t.found, &mut t.wanted));
-        record::write_file(work.dir.as_fd(), b"facts", &work.facts.encode()).context(fail)?;
+        record::write_file_by(work.dir.as_fd(), b"facts", |file| work.facts.encode(file)).context(fail)?;
         work.record.kind = RecordKind::Adopt;
         work.record.direction = Direction::Back;
         work.record.phase = Phase::Closed;

@@ -76,6 +76,14 @@ pub fn check(tree: &Tree, changeset: &Changeset, volatile: Option<Volatile<'_>>)
     Ok(look(tree, changeset, Side::Before, volatile)?.conflicts)
 }
 
+/// Compares `tree` with every *after* of `changeset`, as the check of a way back: see [`check`].
+///
+/// # Errors
+/// As [`check`].
+pub fn check_after(tree: &Tree, changeset: &Changeset) -> Result<Vec<Conflict>, Error> {
+    Ok(look(tree, changeset, Side::After, None)?.conflicts)
+}
+
 /// A comparison, and the inodes that it looked at, by entry.
 pub(super) struct Looked {
     pub(super) conflicts: Vec<Conflict>,

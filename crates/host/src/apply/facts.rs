@@ -12,6 +12,8 @@
 //! bytes  = u32(length) …
 //! ```
 
+use std::io::{self, Write};
+
 use greenroom_core::{Mtime, TreePath};
 
 use crate::sys::fs::Status;
@@ -80,26 +82,26 @@ pub(super) struct Images {
 }
 
 impl Facts {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer(FACTS.to_vec());
-        out.count(self.entries.len());
+    pub(super) fn encode(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut out = Writer(out);
+        out.raw(FACTS)?;
+        out.count(self.entries.len())?;
         for entry in &self.entries {
-            out.0.extend_from_slice(&entry.slots.to_le_bytes());
-            out.stamp(entry.before.as_ref());
-            out.stamp(entry.after.as_ref());
+            out.raw(&entry.slots.to_le_bytes())?;
+            out.stamp(entry.before.as_ref())?;
+            out.stamp(entry.after.as_ref())?;
         }
-        out.count(self.times.len());
+        out.count(self.times.len())?;
         for time in &self.times {
-            out.bytes(time.path.as_bytes());
-            out.time(time.found);
-            out.time(time.wanted);
+            out.bytes(time.path.as_bytes())?;
+            out.time(time.found)?;
+            out.time(time.wanted)?;
         }
-        out.count(self.locked.len());
-        for (path, flags) in &self.locked {
-            out.bytes(path.as_bytes());
-            out.0.push(*flags);
-        }
-        out.0
+        out.count(self.locked.len())?;
+        self.locked.iter().try_for_each(|(path, flags)| {
+            out.bytes(path.as_bytes())?;
+            out.raw(&[*flags])
+        })
     }
 
     /// `None` when the bytes are not whole.
@@ -121,16 +123,16 @@ impl Facts {
 }
 
 impl Images {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer(IMAGES.to_vec());
-        out.count(self.slots.len());
-        self.slots.iter().for_each(|stamp| out.stamp(stamp.as_ref()));
-        out.count(self.times.len());
-        for (path, left) in &self.times {
-            out.bytes(path.as_bytes());
-            out.time(*left);
-        }
-        out.0
+    pub(super) fn encode(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut out = Writer(out);
+        out.raw(IMAGES)?;
+        out.count(self.slots.len())?;
+        self.slots.iter().try_for_each(|stamp| out.stamp(stamp.as_ref()))?;
+        out.count(self.times.len())?;
+        self.times.iter().try_for_each(|(path, left)| {
+            out.bytes(path.as_bytes())?;
+            out.time(*left)
+        })
     }
 
     /// `None` when the bytes are not whole.
@@ -147,39 +149,40 @@ impl Images {
     }
 }
 
-struct Writer(Vec<u8>);
+struct Writer<'a>(&'a mut dyn Write);
 
-impl Writer {
-    fn count(&mut self, count: usize) {
+impl Writer<'_> {
+    fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn count(&mut self, count: usize) -> io::Result<()> {
         // A changeset of 2^32 entries does not fit into any memory that this runs in.
-        self.0.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+        self.raw(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes())
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.count(bytes.len());
-        self.0.extend_from_slice(bytes);
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.count(bytes.len())?;
+        self.raw(bytes)
     }
 
-    fn mtime(&mut self, time: Mtime) {
-        self.0.extend_from_slice(&time.sec.to_le_bytes());
-        self.0.extend_from_slice(&time.nsec.to_le_bytes());
+    fn mtime(&mut self, time: Mtime) -> io::Result<()> {
+        self.raw(&time.sec.to_le_bytes())?;
+        self.raw(&time.nsec.to_le_bytes())
     }
 
-    fn time(&mut self, time: Option<Mtime>) {
-        self.0.push(u8::from(time.is_some()));
-        if let Some(time) = time {
-            self.mtime(time);
-        }
+    fn time(&mut self, time: Option<Mtime>) -> io::Result<()> {
+        self.raw(&[u8::from(time.is_some())])?;
+        time.map_or(Ok(()), |time| self.mtime(time))
     }
 
-    fn stamp(&mut self, stamp: Option<&Stamp>) {
-        self.0.push(u8::from(stamp.is_some()));
-        if let Some(stamp) = stamp {
-            self.0.extend_from_slice(&stamp.ino.to_le_bytes());
-            self.0.extend_from_slice(&stamp.size.to_le_bytes());
-            self.mtime(stamp.mtime);
-            self.mtime(stamp.ctime);
-        }
+    fn stamp(&mut self, stamp: Option<&Stamp>) -> io::Result<()> {
+        self.raw(&[u8::from(stamp.is_some())])?;
+        let Some(stamp) = stamp else { return Ok(()) };
+        self.raw(&stamp.ino.to_le_bytes())?;
+        self.raw(&stamp.size.to_le_bytes())?;
+        self.mtime(stamp.mtime)?;
+        self.mtime(stamp.ctime)
     }
 }
 
@@ -261,14 +264,16 @@ mod tests {
                 times: times.iter().map(|(path, found, wanted)| Time { path: path.clone(), found: *found, wanted: *wanted }).collect(),
                 locked,
             };
-            let bytes = facts.encode();
+            let mut bytes = Vec::new();
+            facts.encode(&mut bytes).unwrap();
             prop_assert_eq!(Facts::decode(&bytes), Some(facts));
             prop_assert_eq!(Facts::decode(&bytes[..cut.index(bytes.len())]), None);
             let images = Images {
                 slots: entries.iter().map(|(_, stamp, _)| *stamp).collect(),
                 times: times.into_iter().map(|(path, left, _)| (path, left)).collect(),
             };
-            let bytes = images.encode();
+            let mut bytes = Vec::new();
+            images.encode(&mut bytes).unwrap();
             prop_assert_eq!(Images::decode(&bytes), Some(images));
             prop_assert_eq!(Images::decode(&bytes[..cut.index(bytes.len())]), None);
         }

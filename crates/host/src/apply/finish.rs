@@ -147,6 +147,6 @@ pub(super) fn write_images(work: &mut Work<'_>, toward: Side, careful: bool) -> 
     let stamps = (0..plan.len()).into_par_iter().with_min_len(256).map(look).collect::<Result<_, Error>>()?;
     let mut images = Images { slots: stamps, times: Vec::new() };
     images.times = times_now(&mut work.tree, work.facts.times.iter().map(|t| &t.path))?;
-    record::write_file(work.dir.as_fd(), b"images", &images.encode())
+    record::write_file_by(work.dir.as_fd(), b"images", |file| images.encode(file))
         .context(|| format!("write the record of {}", work.record.id))
 }

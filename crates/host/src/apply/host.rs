@@ -234,9 +234,16 @@ impl Guard<'_> {
         fs::make_dir(self.host.changes_dir(), record.id.as_bytes(), 0o700).context(fail)?;
         let dir = self.host.record_dir(&record.id)?;
         if let Some(changeset) = changeset {
-            let mut bytes = Vec::new();
-            changeset::codec::encode(changeset, &mut |piece| bytes.extend_from_slice(piece));
-            record::write_file(dir.as_fd(), b"changeset", &bytes).context(fail)?;
+            let write = |file: &mut io::BufWriter<std::fs::File>| {
+                let mut outcome = Ok(());
+                changeset::codec::encode(changeset, &mut |piece| {
+                    if outcome.is_ok() {
+                        outcome = file.write_all(piece);
+                    }
+                });
+                outcome
+            };
+            record::write_file_by(dir.as_fd(), b"changeset", write).context(fail)?;
         }
         if record.tops.is_empty() {
             // Lost in a power cut, it is as if nothing had been begun: nothing has.

@@ -56,7 +56,7 @@ mod slots;
 mod stage;
 mod undo;
 
-pub use check::{Conflict, Reason, Volatile, check};
+pub use check::{Conflict, Reason, Volatile, check, check_after};
 pub use content::Contents;
 pub use error::{Error, Refusal};
 pub use exec::Applied;

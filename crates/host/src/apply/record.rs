@@ -165,12 +165,22 @@ impl Record {
 
 /// Writes a new file in a directory of ours; what an interrupted attempt left there goes.
 pub(super) fn write_file(dir: BorrowedFd<'_>, name: &[u8], bytes: &[u8]) -> io::Result<()> {
+    write_file_by(dir, name, |file| file.write_all(bytes))
+}
+
+/// The same for what is not in memory as a whole.
+pub(super) fn write_file_by(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    write: impl FnOnce(&mut io::BufWriter<std::fs::File>) -> io::Result<()>,
+) -> io::Result<()> {
     match fs::remove(dir, name, false) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = fs::create_file(dir, name)?;
-    file.write_all(bytes)
+    let mut file = io::BufWriter::new(fs::create_file(dir, name)?);
+    write(&mut file)?;
+    file.into_inner().map(|_| ()).map_err(io::IntoInnerError::into_error)
 }
 
 pub(super) fn read_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {

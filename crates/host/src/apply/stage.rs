@@ -234,7 +234,7 @@ fn fill(work: &mut Work<'_>, names: &[TreePath], contents: &dyn Contents, faults
     for (index, first) in links {
         work.facts.entries[index].after = work.facts.entries[first].after;
     }
-    record::write_file(work.dir.as_fd(), b"facts", &work.facts.encode()).context(fail)
+    record::write_file_by(work.dir.as_fd(), b"facts", |file| work.facts.encode(file)).context(fail)
 }
 
 /// Bytes that an object takes besides its content: an inode, a name, a block of attributes.

@@ -30,34 +30,49 @@ impl Guard<'_> {
     /// # Errors
     /// [`Error::Conflicts`] when the tree or an image is not what `of` left; [`Refusal`]s; as [`Staged::commit`].
     pub fn undo(&self, of: &str, id: &str, meta: serde_json::Value, faults: &dyn Faults) -> Result<Applied, Error> {
+        let changeset = self.host.changeset(&self.host.record(of)?)?;
+        self.undo_known(of, id, &changeset, meta, faults)
+    }
+
+    /// The same for who has the changeset in hand, as [`HostState::changeset`] gave it: a large one is in memory once.
+    ///
+    /// # Errors
+    /// As [`Guard::undo`].
+    pub fn undo_known(
+        &self,
+        of: &str,
+        id: &str,
+        changeset: &Changeset,
+        meta: serde_json::Value,
+        faults: &dyn Faults,
+    ) -> Result<Applied, Error> {
         let records = self.host.changes()?;
         let target = takeable(&records, of)?;
         if target.phase == Phase::Done {
             self.close(of)?;
         }
         let direction = target.direction.opposite();
-        let changeset = self.host.changeset(target)?;
         let mut tree = self.host.tree()?;
-        let live = check::look(&tree, &changeset, direction.side().other(), None)?;
+        let live = check::look(&tree, changeset, direction.side().other(), None)?;
         let before = Before::load(self.host, target, &tree, changeset.entries().len())?;
-        let plan = plan(&changeset);
-        let (images, changed) = before.images(&changeset, &plan, direction.side())?;
+        let plan = plan(changeset);
+        let (images, changed) = before.images(changeset, &plan, direction.side())?;
         let conflicts = [live.conflicts, changed].concat();
         if !conflicts.is_empty() {
             return Err(Error::Conflicts(name_the_later(self.host, conflicts, &records, target)?));
         }
-        let facts = before.facts(&mut tree, &changeset, &plan, direction.side(), (live.stamps, images))?;
+        let facts = before.facts(&mut tree, changeset, &plan, direction.side(), (live.stamps, images))?;
         let record = Record {
             of: Some(of.to_owned()),
             owner: target.owner.clone(),
             direction,
             tops: target.tops.clone(),
-            ..self.new_record(id, RecordKind::Undo, &changeset)?
+            ..self.new_record(id, RecordKind::Undo, changeset)?
         };
         let dir = self.create_record(&record, None)?;
-        let written = record::write_file(dir.as_fd(), b"facts", &facts.encode());
-        let order = order(&changeset);
-        let changeset = Cow::Owned(changeset);
+        let written = record::write_file_by(dir.as_fd(), b"facts", |file| facts.encode(file));
+        let order = order(changeset);
+        let changeset = Cow::Borrowed(changeset);
         let work = Work { tree, changeset, plan, order, slots: before.slots, facts, record, dir };
         let staged = Staged { guard: self, work: Some(work) };
         written.context(|| format!("write the record of {id}"))?;

@@ -11,6 +11,8 @@ use crate::{Changeset, TreePath};
 
 mod sysctl;
 
+pub use sysctl::{Settings as SysctlFiles, follows as sysctl_follows};
+
 /// Fills `kept_by` everywhere and returns what stays without.
 pub(super) fn judge(diff: &mut RuntimeDiff, changeset: &Changeset, sources: &dyn Sources) -> Vec<RuntimeOnly> {
     let mut out = Vec::new();
@@ -161,8 +163,9 @@ fn mount(change: &mut MountChange, sources: &dyn Sources, out: &mut Vec<RuntimeO
     out.push(RuntimeOnly { kind: "mount".into(), item: change.target.clone(), detail });
 }
 
-/// The file that mounts `target` at boot.
-fn declared_mount(target: &str, sources: &dyn Sources) -> Option<String> {
+/// The file after the change that mounts `target` at boot.
+#[must_use]
+pub fn declared_mount(target: &str, sources: &dyn Sources) -> Option<String> {
     let fstab = sources.content(&"/etc/fstab".into(), Side::After).unwrap_or_default();
     let fstab = String::from_utf8_lossy(&fstab);
     let points = fstab.lines().filter(|l| !l.trim_start().starts_with('#')).filter_map(|l| l.split_whitespace().nth(1));

@@ -71,6 +71,14 @@ pub(super) fn changes(changeset: &Changeset, sources: &dyn Sources) -> Vec<Packa
     out.into_values().collect()
 }
 
+/// What differs between two texts of dpkg's status file, by name and architecture.
+#[must_use]
+pub fn package_changes(before: &[u8], after: &[u8]) -> Vec<PackageChange> {
+    let mut out = BTreeMap::new();
+    diff(&parse(before), &parse(after), &mut out);
+    out.into_values().collect()
+}
+
 fn diff(before: &Status<'_>, after: &Status<'_>, out: &mut BTreeMap<(String, String), PackageChange>) {
     let version = |s: Option<&Stanza<'_>>| s.filter(|s| s.installed()).map(|s| shown(s.version));
     let mut look = |key: &(&[u8], &[u8])| {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use greenroom_core::effect::{
-    Direction, MountChange, PortChange, RuntimeDiff, Stray, SysctlChange, UnitActivity, ruleset_changes,
+    Direction, MountChange, PortChange, RuntimeDiff, Stray, SysctlChange, UnitActivity, ruleset_changes, sysctl_follows,
 };
 
-use super::{Port, Runtime, UnitState, sysctl};
+use super::{Port, Runtime, UnitState};
 
 /// Units of these kinds are somebody's intent; targets, slices, scopes and devices follow from others, and mounts are
 /// compared as such.
@@ -114,7 +114,7 @@ fn sysctls(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
         after.iter().filter_map(|(key, to)| before.get(key).filter(|from| *from != to).map(|from| (key, from, to)));
     let differs: Vec<_> = differs.collect();
     let changed: BTreeMap<&str, &str> = differs.iter().map(|(key, _, to)| (key.as_str(), to.as_str())).collect();
-    let own = differs.iter().filter(|(key, _, to)| !sysctl::follows(key, to, &changed));
+    let own = differs.iter().filter(|(key, _, to)| !sysctl_follows(key, to, &changed));
     own.map(|(key, from, to)| SysctlChange {
         key: (*key).clone(),
         from: (*from).clone(),

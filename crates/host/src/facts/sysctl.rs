@@ -131,25 +131,6 @@ fn dotted(key: &str) -> String {
     key.chars().map(swap).collect()
 }
 
-/// Whether a change of `key` to `to` follows from another one in `changed` (key → new value): setting a parameter for `all`
-/// interfaces sets it for each, and forwarding switches others with it (ip-sysctl.rst).
-pub(super) fn follows(key: &str, to: &str, changed: &BTreeMap<&str, &str>) -> bool {
-    let also = |other: &str| changed.get(other).is_some_and(|value| *value == to);
-    for family in ["net.ipv4", "net.ipv6"] {
-        let conf = format!("{family}.conf.");
-        let Some((interface, name)) = key.strip_prefix(&conf).and_then(|rest| rest.rsplit_once('.')) else { continue };
-        if interface != "all" && also(&format!("{conf}all.{name}")) {
-            return true;
-        }
-        let forwards = name == "forwarding" && family == "net.ipv4" && also("net.ipv4.ip_forward");
-        let redirects = name == "accept_redirects" && changed.contains_key("net.ipv4.ip_forward");
-        if forwards || redirects {
-            return true;
-        }
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,24 +151,5 @@ mod tests {
     #[test]
     fn names_with_dots() {
         assert_eq!(dotted("net/ipv4/conf/eth0.100/rp_filter"), "net.ipv4.conf.eth0/100.rp_filter");
-    }
-
-    #[test]
-    fn what_follows_from_another() {
-        let changed = BTreeMap::from([("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.disable_ipv6", "1")]);
-        let table = [
-            ("net.ipv4.ip_forward", "1", false),
-            ("net.ipv4.conf.all.forwarding", "1", true),
-            ("net.ipv4.conf.lo.forwarding", "1", true),
-            ("net.ipv4.conf.lo.forwarding", "0", false),
-            ("net.ipv4.conf.all.accept_redirects", "0", true),
-            ("net.ipv6.conf.all.disable_ipv6", "1", false),
-            ("net.ipv6.conf.lo.disable_ipv6", "1", true),
-            ("net.ipv6.conf.lo.forwarding", "1", false),
-            ("net.core.somaxconn", "1", false),
-        ];
-        for (key, to, expected) in table {
-            assert_eq!(follows(key, to, &changed), expected, "{key}");
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::policy::glob;
 const DIRS: &[&str] = &["/etc/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"];
 
 /// What the files after the change set, in the order in which they are read.
-pub(super) struct Settings(Vec<Line>);
+pub struct Settings(Vec<Line>);
 
 struct Line {
     /// With slashes between the parts, so that a name with dots (`eth0.100`) stays one part.
@@ -21,7 +21,9 @@ struct Line {
 }
 
 impl Settings {
-    pub(super) fn read(sources: &dyn Sources) -> Self {
+    /// Reads them.
+    #[must_use]
+    pub fn read(sources: &dyn Sources) -> Self {
         let mut files: BTreeMap<Vec<u8>, TreePath> = BTreeMap::new();
         for dir in DIRS.iter().map(|dir| TreePath::from(*dir)) {
             for name in sources.names(&dir, Side::After).into_iter().filter(|name| name.ends_with(b".conf")) {
@@ -38,7 +40,8 @@ impl Settings {
     }
 
     /// The value that `key` gets, and the file that says so. The last line wins; one that names the key wins over patterns.
-    pub(super) fn of(&self, key: &str) -> Option<(String, String)> {
+    #[must_use]
+    pub fn of(&self, key: &str) -> Option<(String, String)> {
         let key = slashed(key);
         let named = self.0.iter().rev().find(|line| line.pattern == key);
         let matches = |line: &&Line| glob(&line.pattern).is_ok_and(|g| g.compile_matcher().is_match(&key));
@@ -81,5 +84,49 @@ fn slashed(key: &str) -> String {
             })
             .collect(),
         _ => key.to_owned(),
+    }
+}
+
+/// Whether a change of `key` to `to` follows from another one in `changed` (key → new value): setting a parameter for `all`
+/// interfaces sets it for each, and forwarding switches others with it (ip-sysctl.rst).
+#[must_use]
+pub fn follows(key: &str, to: &str, changed: &BTreeMap<&str, &str>) -> bool {
+    let also = |other: &str| changed.get(other).is_some_and(|value| *value == to);
+    for family in ["net.ipv4", "net.ipv6"] {
+        let conf = format!("{family}.conf.");
+        let Some((interface, name)) = key.strip_prefix(&conf).and_then(|rest| rest.rsplit_once('.')) else { continue };
+        if interface != "all" && also(&format!("{conf}all.{name}")) {
+            return true;
+        }
+        let forwards = name == "forwarding" && family == "net.ipv4" && also("net.ipv4.ip_forward");
+        let redirects = name == "accept_redirects" && changed.contains_key("net.ipv4.ip_forward");
+        if forwards || redirects {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_from_another() {
+        let changed = BTreeMap::from([("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.disable_ipv6", "1")]);
+        let table = [
+            ("net.ipv4.ip_forward", "1", false),
+            ("net.ipv4.conf.all.forwarding", "1", true),
+            ("net.ipv4.conf.lo.forwarding", "1", true),
+            ("net.ipv4.conf.lo.forwarding", "0", false),
+            ("net.ipv4.conf.all.accept_redirects", "0", true),
+            ("net.ipv6.conf.all.disable_ipv6", "1", false),
+            ("net.ipv6.conf.lo.disable_ipv6", "1", true),
+            ("net.ipv6.conf.lo.forwarding", "1", false),
+            ("net.core.somaxconn", "1", false),
+        ];
+        for (key, to, expected) in table {
+            assert_eq!(follows(key, to, &changed), expected, "{key}");
+        }
     }
 }

@@ -70,6 +70,17 @@ pub struct TestRun {
     pub duration_ms: u64,
 }
 
+/// A command that a person typed in the shell of a hotfix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Typed {
+    /// When it began, RFC 3339.
+    pub at: String,
+    /// The command line, lines joined as the shell's history has them.
+    pub text: String,
+    /// Its exit status; `None`: the shell ended before it did, or with it.
+    pub exit_code: Option<i32>,
+}
+
 /// How the copy could reach the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -160,6 +171,9 @@ pub struct Rehearsal {
     pub parts: Vec<Part>,
     /// The commands as they ran.
     pub steps: Vec<StepRun>,
+    /// What was typed, when the change was a person at the shell of a hotfix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub typed: Vec<Typed>,
     /// The tests as they ran.
     pub tests: Vec<TestRun>,
     /// What apply will do to services. Units that map replaced files are found anew at apply.

@@ -191,6 +191,14 @@ impl ChangeFile {
     }
 }
 
+/// Reads a file that holds tests and nothing else: `[[test]]` tables as in a change file.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the text; never an empty list.
+pub fn parse_tests(text: &str, file_name: &str) -> Result<Vec<Test>, Vec<Problem>> {
+    read::test_list(Source::new(file_name, text), text)
+}
+
 impl Step {
     /// Its name, or what it does, on one line.
     #[must_use]

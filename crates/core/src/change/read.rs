@@ -16,6 +16,7 @@ use crate::{TreePath, hint};
 pub(super) const ROOT_KEYS: &[&str] = &["name", "why", "step", "test", "apply"];
 pub(super) const STEP_KEYS: &[&str] = &["name", "timeout", "run", "copy", "live", "undo"];
 pub(super) const COPY_KEYS: &[&str] = &["from", "to", "mode", "owner"];
+const TEST_LIST_KEYS: &[&str] = &["test"];
 pub(super) const TEST_KEYS: &[&str] = &["name", "run", "timeout"];
 pub(super) const APPLY_KEYS: &[&str] = &["restart", "reload", "never_restart", "health"];
 
@@ -42,6 +43,23 @@ pub(super) fn change_file(source: Source, text: &str) -> Result<ChangeFile, Vec<
         return Ok(ChangeFile { name, why, steps, tests, apply, needed, source });
     }
     Err(reader.sorted())
+}
+
+/// Reads a file of tests; `source` holds the same `text`.
+pub(super) fn test_list(source: Source, text: &str) -> Result<Vec<Test>, Vec<Problem>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader { source, problems: Vec::new(), needed: Vec::new() };
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        reader.note(&span, Shown(error.message().as_bytes()).to_string(), None);
+    }
+    if !errors.is_empty() {
+        return Err(reader.sorted());
+    }
+    let root = Table { table: document.get_ref(), span: 0..0, what: "a list of tests" };
+    reader.unknown(&root, TEST_LIST_KEYS);
+    let tests = reader.tests(&root);
+    if reader.problems.is_empty() { Ok(tests) } else { Err(reader.sorted()) }
 }
 
 /// A table, where it stands, and what to call it.

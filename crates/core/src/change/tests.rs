@@ -387,3 +387,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_list_of_tests_has_tests_and_nothing_else() {
+    let text =
+        "[[test]]\nname = 'front page'\nrun = 'curl -fsS http://127.0.0.1/'\ntimeout = '10s'\n[[test]]\nrun = 'true'\n";
+    let tests = parse_tests(text, "web.toml").unwrap();
+    assert_eq!(tests.iter().map(Test::label).collect::<Vec<_>>(), ["front page", "true"]);
+    assert_eq!(tests[0].timeout, Some(Duration::from_secs(10)));
+    assert_eq!(parse_tests("", "empty.toml").unwrap(), []);
+    for (text, line, message) in [
+        ("[[test]]\nrun = 'a'\n[[step]]\nrun = 'b'", 3, "unknown key `step` in a list of tests"),
+        ("[[test]]\nname = 'a'", 1, "`run` is missing in a test"),
+        ("[[test]\n", 1, ""),
+    ] {
+        let problems = parse_tests(text, "web.toml").unwrap_err();
+        assert_eq!((problems[0].line, problems[0].file.as_str()), (line, "web.toml"), "{text}");
+        assert!(problems[0].message.contains(message), "{text}: {}", problems[0].message);
+    }
+}

@@ -134,6 +134,7 @@ fn blank(id: &str, request: &Request, asked: &Asked, site: &Site, booted: bool) 
         left_behind: Vec::new(),
         parts: Vec::new(),
         steps: Vec::new(),
+        typed: Vec::new(),
         tests: Vec::new(),
         actions: Vec::new(),
         wishes: request.options(),

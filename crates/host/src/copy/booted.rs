@@ -1,7 +1,9 @@
 //! A copy whose own systemd runs its own services.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -72,6 +74,8 @@ impl Booted {
         let began = Instant::now();
         let mut command = runner.contained(&args)?;
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        // Ctrl-C at the terminal is for whom it is typed to, not for a copy in the background.
+        command.process_group(0);
         let nspawn = command.spawn().map_err(CopyError::system("start systemd-nspawn"))?;
         let mut booted = Self { nspawn, leader: 0, console, env: runner.env.clone(), began };
         booted.find_leader()?;
@@ -154,9 +158,8 @@ impl Booted {
     /// # Errors
     /// nsenter cannot be started.
     pub fn run(&self, command: &Command, output: Output<'_>) -> Result<Ended, CopyError> {
-        let terminal = matches!(output, Output::Terminal);
         let mut args = self.enter();
-        let how = if terminal { "--pty" } else { "--pipe" };
+        let how = if output.interactive() { "--pty" } else { "--pipe" };
         // What the command leaves running is production's business too: only the command itself ends with it.
         args.extend(
             ["systemd-run", "--quiet", "--wait", "--collect", how, "-p", "KillMode=process"].map(OsString::from),
@@ -175,7 +178,7 @@ impl Booted {
             });
         }
         args.push("--".into());
-        args.extend(command.argv.iter().cloned());
+        args.extend(command.argv.iter().map(|word| as_is(word)));
         let outer = command.timeout.map(|limit| limit + Duration::from_secs(5));
         let mut ended = execute(process(&args), output, outer, "enter the copy")?;
         if command.timeout.is_some_and(|limit| ended.took >= limit) && ended.code != 0 {
@@ -233,6 +236,15 @@ impl Drop for Booted {
         kill_tree(&mut self.nspawn);
         let _ = self.nspawn.wait();
     }
+}
+
+/// A word of a command that systemd shall hand on as it is: it would replace `${NAME}` itself, before any shell sees it.
+fn as_is(word: &OsStr) -> OsString {
+    let mut out = Vec::with_capacity(word.len());
+    for byte in word.as_bytes() {
+        out.extend(std::iter::repeat_n(*byte, if *byte == b'$' { 2 } else { 1 }));
+    }
+    OsString::from_vec(out)
 }
 
 /// Whether a tree has a unit file of this name.

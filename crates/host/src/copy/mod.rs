@@ -12,6 +12,7 @@ mod booted;
 mod cgroup;
 mod layers;
 mod nspawn;
+mod seat;
 mod sockets;
 
 use std::fs::{self, File};
@@ -24,6 +25,7 @@ pub use cgroup::{Group, expect_copy};
 pub use layers::Layer;
 pub use nspawn::{Command, Ended, Limits, Output, Runner, with_tail};
 pub(crate) use nspawn::{execute, process};
+pub use seat::{Seat, Tap};
 
 use rustix::fs::FlockOperation;
 

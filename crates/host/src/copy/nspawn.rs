@@ -48,6 +48,15 @@ pub enum Output<'a> {
     To(&'a mut (dyn FnMut(&[u8]) + Send)),
     /// The command has the caller's terminal.
     Terminal,
+    /// The command has a terminal of its own at which a person sits: this runs it there, see [`super::Seat`].
+    Seat(&'a mut dyn FnMut(std::process::Command) -> io::Result<ExitStatus>),
+}
+
+impl Output<'_> {
+    /// Whether the command needs a terminal inside the copy.
+    pub(super) fn interactive(&self) -> bool {
+        matches!(self, Self::Terminal | Self::Seat(_))
+    }
 }
 
 /// A command to run in a copy, as root.
@@ -89,7 +98,7 @@ impl Runner<'_> {
     pub fn run(&self, command: &Command, output: Output<'_>) -> Result<Ended, CopyError> {
         let mut args = self.nspawn();
         args.push("--as-pid2".into());
-        args.push(if matches!(output, Output::Terminal) { "--console=interactive" } else { "--console=pipe" }.into());
+        args.push(if output.interactive() { "--console=interactive" } else { "--console=pipe" }.into());
         if let Some(dir) = &command.dir {
             args.push(joined("--chdir=", dir.as_os_str()));
         }
@@ -182,9 +191,11 @@ pub(crate) fn execute(
     doing: &str,
 ) -> Result<Ended, CopyError> {
     let began = Instant::now();
-    let Output::To(sink) = output else {
-        let status = process.status().map_err(CopyError::system(doing))?;
-        return Ok(Ended { code: code(status), took: began.elapsed() });
+    let at_terminal = |status: ExitStatus| Ended { code: code(status), took: began.elapsed() };
+    let sink = match output {
+        Output::To(sink) => sink,
+        Output::Terminal => return process.status().map(at_terminal).map_err(CopyError::system(doing)),
+        Output::Seat(run) => return run(process).map(at_terminal).map_err(CopyError::system(doing)),
     };
     let (mut reader, writer) = io::pipe().map_err(CopyError::system("make a pipe"))?;
     let errors = writer.try_clone().map_err(CopyError::system("make a pipe"))?;

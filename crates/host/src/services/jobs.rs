@@ -61,7 +61,7 @@ impl Recorder {
 
     /// What was heard so far. Asks the manager something first, so that all it said before has arrived.
     #[must_use]
-    pub fn finish(self) -> Seen {
+    pub fn so_far(&self) -> Seen {
         if let Ok(manager) =
             Proxy::new(&self.connection, SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
         {
@@ -69,7 +69,13 @@ impl Recorder {
         }
         // The listening thread may be between receiving and writing down the last one.
         std::thread::sleep(std::time::Duration::from_millis(20));
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All that was heard, and nothing more.
+    #[must_use]
+    pub fn finish(self) -> Seen {
+        let seen = self.so_far();
         let _ = self.connection.close();
         seen
     }

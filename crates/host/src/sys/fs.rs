@@ -436,6 +436,17 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat2(root, path, oflags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)?)
 }
 
+/// The status of what `path` leads to below `root`, following symbolic links as a process confined to `root` would.
+///
+/// # Errors
+/// The kernel's.
+pub fn status_in_root(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Status> {
+    let oflags = OFlags::PATH | OFlags::CLOEXEC;
+    let fd =
+        rustix::fs::openat2(root, path, oflags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)?;
+    status(fd.as_fd(), b"")
+}
+
 /// Makes all that was written to the file system of `dir` durable.
 ///
 /// # Errors

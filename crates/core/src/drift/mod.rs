@@ -1,9 +1,11 @@
 //! Drift: how a host differs from its record, since when, and by whom.
 //!
 //! Pure words: what was found ([`Drift`]), who did it ([`Actor`]) and how that is known ([`FoundBy`]). Scanning, watching and
-//! deciding what to do about it are elsewhere. [`packages`] puts together what belongs to a package.
+//! deciding what to do about it are elsewhere. [`packages`] puts together what belongs to a package,
+//! [`runtime`] compares what is no file.
 
 pub mod packages;
+pub mod runtime;
 
 use serde::{Deserialize, Serialize, Serializer};
 

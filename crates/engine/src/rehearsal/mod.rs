@@ -23,6 +23,7 @@ use std::time::Instant;
 
 use greenroom_core::rehearsal::{Counted, Rehearsal, Timings, Verdict};
 use greenroom_host::copy::{self, Limits};
+use greenroom_host::sys::memory;
 use greenroom_store::blobs::BlobStore as _;
 use greenroom_store::ledger::{Draft, Ledger as _};
 
@@ -75,6 +76,8 @@ pub fn rehearse(
     {
         progress.begin("proving it in a second copy");
         let proof_began = Instant::now();
+        // The proof holds the changeset again and what is known of each path; nothing of the capture is needed any more.
+        memory::give_back();
         proof::prove(state, request, &common, &noise, &mut record, progress)?;
         record.timings.proof_ms = millis(proof_began);
     } else if record.verdict == Verdict::Ready {

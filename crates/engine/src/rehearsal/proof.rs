@@ -124,6 +124,7 @@ struct Back<'a> {
 }
 
 fn take_back(back: &Back<'_>, change: &ChangeRecord, record: &mut Rehearsal) -> Result<bool, EngineError> {
+    greenroom_host::sys::memory::give_back();
     let changesets = apply::recorded(back.host, change)?;
     let Back { place, tools, guard, records, .. } = *back;
     let drive = Drive { place, tools, guard, records, changesets, of: Some(change) };

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::error::Error;
 use super::facts::Stamp;
 use super::plan::Side;
+use super::stamps::{Shared, Stamps};
 use crate::scan::{Seen, Tree};
 use crate::sys::fs::{Status, types};
 
@@ -84,10 +85,13 @@ pub fn check_after(tree: &Tree, changeset: &Changeset) -> Result<Vec<Conflict>, 
     Ok(look(tree, changeset, Side::After, None)?.conflicts)
 }
 
+/// Neighbours share their directory's descriptor: chunks keep them together.
+const CHUNK: usize = 128;
+
 /// A comparison, and the inodes that it looked at, by entry.
 pub(super) struct Looked {
     pub(super) conflicts: Vec<Conflict>,
-    pub(super) stamps: Vec<Option<Stamp>>,
+    pub(super) stamps: Stamps,
 }
 
 /// As [`check`], for the side `wanted` of the changeset.
@@ -98,21 +102,25 @@ pub(super) fn look(
     volatile: Option<Volatile<'_>>,
 ) -> Result<Looked, Error> {
     let names = known_names(changeset, wanted);
-    let chunks: Vec<(Vec<Conflict>, Vec<Option<Stamp>>)> = changeset
+    let stamps = Shared::new(Stamps::none(changeset.entries().len()));
+    let conflicts: Vec<Vec<Conflict>> = changeset
         .entries()
-        .par_chunks(128)
-        .map(|chunk| {
+        .par_chunks(CHUNK)
+        .enumerate()
+        .map(|(at, chunk)| {
             let mut checker =
                 Checker { tree: tree.again()?, changeset, wanted, names: &names, volatile, out: Vec::new() };
-            let stamps = chunk.iter().map(|entry| checker.entry(entry)).collect::<Result<_, _>>()?;
-            Ok((checker.out, stamps))
+            for (offset, entry) in chunk.iter().enumerate() {
+                let stamp = checker.entry(entry)?;
+                stamps.lock().set(at * CHUNK + offset, stamp);
+            }
+            Ok(checker.out)
         })
         .collect::<Result<_, Error>>()?;
-    let (conflicts, stamps): (Vec<_>, Vec<_>) = chunks.into_iter().unzip();
     let mut conflicts = conflicts.concat();
     conflicts.sort_by(|a, b| a.path.cmp(&b.path));
     conflicts.dedup();
-    Ok(Looked { conflicts, stamps: stamps.concat() })
+    Ok(Looked { conflicts, stamps: stamps.into_inner() })
 }
 
 /// How many names each group has, and whether these are all.

@@ -16,6 +16,7 @@ use std::io::{self, Write};
 
 use greenroom_core::{Mtime, TreePath};
 
+use super::stamps::Stamps;
 use crate::sys::fs::Status;
 
 const FACTS: &[u8] = b"greenroom facts 1\n";
@@ -44,15 +45,6 @@ impl Stamp {
     }
 }
 
-/// One entry's inodes, just before the record was committed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Inodes {
-    /// Index of the slot directory.
-    pub(super) slots: u16,
-    pub(super) before: Option<Stamp>,
-    pub(super) after: Option<Stamp>,
-}
-
 /// A directory that is touched in passing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Time {
@@ -66,7 +58,11 @@ pub(super) struct Time {
 /// Everything known when a record is committed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
-    pub(super) entries: Vec<Inodes>,
+    /// Index of the slot directory, by entry.
+    pub(super) slots: Vec<u16>,
+    /// The inodes just before the record was committed, by entry: those of the tree or the slot, on each side.
+    pub(super) before: Stamps,
+    pub(super) after: Stamps,
     pub(super) times: Vec<Time>,
     /// Inodes that are no entries and have to be unlocked meanwhile, with their flags.
     pub(super) locked: Vec<(TreePath, u8)>,
@@ -76,7 +72,7 @@ pub(super) struct Facts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Images {
     /// The objects in the slots.
-    pub(super) slots: Vec<Option<Stamp>>,
+    pub(super) slots: Stamps,
     /// The mtimes of touched directories as they were left; `None`: it is not there.
     pub(super) times: Vec<(TreePath, Option<Mtime>)>,
 }
@@ -85,11 +81,11 @@ impl Facts {
     pub(super) fn encode(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut out = Writer(out);
         out.raw(FACTS)?;
-        out.count(self.entries.len())?;
-        for entry in &self.entries {
-            out.raw(&entry.slots.to_le_bytes())?;
-            out.stamp(entry.before.as_ref())?;
-            out.stamp(entry.after.as_ref())?;
+        out.count(self.slots.len())?;
+        for (slots, (before, after)) in self.slots.iter().zip(self.before.iter().zip(self.after.iter())) {
+            out.raw(&slots.to_le_bytes())?;
+            out.stamp(before)?;
+            out.stamp(after)?;
         }
         out.count(self.times.len())?;
         for time in &self.times {
@@ -109,8 +105,9 @@ impl Facts {
         let mut reader = Reader(bytes.strip_prefix(FACTS)?);
         let mut facts = Self::default();
         for _ in 0..reader.u32()? {
-            let slots = u16::from_le_bytes(reader.array()?);
-            facts.entries.push(Inodes { slots, before: reader.stamp()?, after: reader.stamp()? });
+            facts.slots.push(u16::from_le_bytes(reader.array()?));
+            facts.before.push(reader.stamp()?);
+            facts.after.push(reader.stamp()?);
         }
         for _ in 0..reader.u32()? {
             facts.times.push(Time { path: reader.path()?, found: reader.time()?, wanted: reader.time()? });
@@ -127,7 +124,7 @@ impl Images {
         let mut out = Writer(out);
         out.raw(IMAGES)?;
         out.count(self.slots.len())?;
-        self.slots.iter().try_for_each(|stamp| out.stamp(stamp.as_ref()))?;
+        self.slots.iter().try_for_each(|stamp| out.stamp(stamp))?;
         out.count(self.times.len())?;
         self.times.iter().try_for_each(|(path, left)| {
             out.bytes(path.as_bytes())?;
@@ -247,6 +244,12 @@ mod tests {
         proptest::option::of(whole.prop_map(|(ino, size, mtime, ctime)| Stamp { ino, size, mtime, ctime }))
     }
 
+    fn stamps(of: impl Iterator<Item = Option<Stamp>>) -> Stamps {
+        let mut stamps = Stamps::default();
+        of.for_each(|stamp| stamps.push(stamp));
+        stamps
+    }
+
     fn path() -> impl Strategy<Value = TreePath> {
         proptest::collection::vec(1u8..=255, 1..40).prop_map(|bytes| TreePath::new(&bytes))
     }
@@ -260,7 +263,9 @@ mod tests {
             cut in any::<prop::sample::Index>(),
         ) {
             let facts = Facts {
-                entries: entries.iter().map(|(slots, before, after)| Inodes { slots: *slots, before: *before, after: *after }).collect(),
+                slots: entries.iter().map(|(slots, _, _)| *slots).collect(),
+                before: stamps(entries.iter().map(|(_, before, _)| *before)),
+                after: stamps(entries.iter().map(|(_, _, after)| *after)),
                 times: times.iter().map(|(path, found, wanted)| Time { path: path.clone(), found: *found, wanted: *wanted }).collect(),
                 locked,
             };
@@ -269,7 +274,7 @@ mod tests {
             prop_assert_eq!(Facts::decode(&bytes), Some(facts));
             prop_assert_eq!(Facts::decode(&bytes[..cut.index(bytes.len())]), None);
             let images = Images {
-                slots: entries.iter().map(|(_, stamp, _)| *stamp).collect(),
+                slots: stamps(entries.iter().map(|(_, stamp, _)| *stamp)),
                 times: times.into_iter().map(|(path, left, _)| (path, left)).collect(),
             };
             let mut bytes = Vec::new();

@@ -16,6 +16,7 @@ use super::metadata::LOCKS;
 use super::plan::{Side, Step, can_be_locked};
 use super::record;
 use super::slots;
+use super::stamps::{Shared, Stamps};
 use crate::scan::{Tree, is_absence};
 use crate::sys::fs::{self, types};
 
@@ -97,7 +98,7 @@ pub(super) fn moved_aside(work: &Work<'_>, toward: Side) -> Result<Vec<TreePath>
         if !is_dir(toward.other()) || is_dir(toward) {
             continue;
         }
-        let dir = work.slots.get(work.facts.entries[index].slots);
+        let dir = work.slots.get(work.facts.slots[index]);
         let names = match fs::names(dir, slots::name(index).as_bytes()) {
             Err(error) if is_absence(&error) => Vec::new(),
             other => other.context(|| format!("read what was in {}", entry.path))?,
@@ -115,7 +116,7 @@ pub(super) fn drop_links(work: &Work<'_>, toward: Side, faults: &dyn Faults) -> 
             continue;
         }
         let fail = || format!("empty slot {index} of {}", work.record.owner);
-        let dir = work.slots.get(work.facts.entries[index].slots);
+        let dir = work.slots.get(work.facts.slots[index]);
         match fs::remove(dir, slots::name(index).as_bytes(), false) {
             Err(error) if is_absence(&error) => continue,
             other => other.context(fail)?,
@@ -129,13 +130,13 @@ pub(super) fn drop_links(work: &Work<'_>, toward: Side, faults: &dyn Faults) -> 
 /// began was written to in the moment of the exchange: an edit that the change would hide.
 pub(super) fn write_images(work: &mut Work<'_>, toward: Side, careful: bool) -> Result<(), Error> {
     let Work { changeset, plan, facts, slots, .. } = work;
-    let look = |index: usize| {
-        let (entry, known) = (&changeset.entries()[index], &facts.entries[index]);
+    let look = |index: usize| -> Result<Option<Stamp>, Error> {
+        let entry = &changeset.entries()[index];
         match (&plan[index], toward.other().of(entry)) {
             (Step::Swap(swap), Some(node)) if swap.anchor(toward.other()).is_none() => {
-                let found = slots::status(slots.get(known.slots), index)?.as_ref().map(Stamp::from);
-                let was = if toward == Side::After { known.before } else { known.after };
-                let raced = found.zip(was).is_some_and(|(now, was)| !now.same_content(&was));
+                let found = slots::status(slots.get(facts.slots[index]), index)?.as_ref().map(Stamp::from);
+                let was = if toward == Side::After { &facts.before } else { &facts.after };
+                let raced = found.zip(was.get(index)).is_some_and(|(now, was)| !now.same_content(was));
                 if raced && !careful && node.content().is_some() {
                     return Err(Refusal::Raced { path: entry.path.clone() }.into());
                 }
@@ -144,8 +145,14 @@ pub(super) fn write_images(work: &mut Work<'_>, toward: Side, careful: bool) -> 
             _ => Ok(None),
         }
     };
-    let stamps = (0..plan.len()).into_par_iter().with_min_len(256).map(look).collect::<Result<_, Error>>()?;
-    let mut images = Images { slots: stamps, times: Vec::new() };
+    let stamps = Shared::new(Stamps::none(plan.len()));
+    (0..plan.len()).into_par_iter().with_min_len(256).try_for_each(|index| {
+        if let Some(stamp) = look(index)? {
+            stamps.lock().set(index, Some(stamp));
+        }
+        Ok::<_, Error>(())
+    })?;
+    let mut images = Images { slots: stamps.into_inner(), times: Vec::new() };
     images.times = times_now(&mut work.tree, work.facts.times.iter().map(|t| &t.path))?;
     record::write_file_by(work.dir.as_fd(), b"images", |file| images.encode(file))
         .context(|| format!("write the record of {}", work.record.id))

@@ -54,6 +54,7 @@ mod record;
 mod recover;
 mod slots;
 mod stage;
+mod stamps;
 mod undo;
 
 pub use check::{Conflict, Reason, Volatile, check, check_after};

@@ -63,7 +63,7 @@ impl Guard<'_> {
         let owner = self.host.record_dir(&record.owner)?;
         let tree = self.host.tree()?;
         let bytes = record::read_file(dir.as_fd(), b"facts").context(|| format!("read the facts of {}", record.id))?;
-        let facts = Facts::decode(&bytes).filter(|f| f.entries.len() == changeset.entries().len());
+        let facts = Facts::decode(&bytes).filter(|f| f.slots.len() == changeset.entries().len());
         let facts = facts.ok_or_else(|| Error::Damaged { change: record.id.clone(), what: "its facts".to_owned() })?;
         let slots = SlotDirs::open(tree.fd(), owner.as_fd(), &record.owner, &record.tops)?;
         Ok(Work {

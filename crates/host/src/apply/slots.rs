@@ -37,7 +37,7 @@ pub(super) fn swap(
 ) -> Result<(), Error> {
     let Work { tree, changeset, slots, facts, .. } = work;
     let entry = &changeset.entries()[index];
-    let slots = slots.get(facts.entries[index].slots);
+    let slots = slots.get(facts.slots[index]);
     let fail = || format!("put {} in place", entry.path);
     let slot = name(index);
     let slot = (slots, slot.as_bytes());
@@ -76,14 +76,14 @@ fn link_anchor(root: BorrowedFd<'_>, anchor: &TreePath, slot: (BorrowedFd<'_>, &
 pub(super) fn is_done(work: &mut Work<'_>, index: usize, swap: &Swap, toward: Side) -> Result<bool, Error> {
     let Work { tree, changeset, slots, facts, .. } = work;
     let entry = &changeset.entries()[index];
-    let known = &facts.entries[index];
+    let (before, after) = (facts.before.get(index), facts.after.get(index));
     let (incoming, outgoing) = match toward {
-        Side::After => (known.after, known.before),
-        Side::Before => (known.before, known.after),
+        Side::After => (after, before),
+        Side::Before => (before, after),
     };
     let (incoming, outgoing) = (incoming.map(|s| s.ino), outgoing.map(|s| s.ino));
     let at_path = tree.status(&entry.path)?.map(|s| s.ino);
-    let in_slot = status(slots.get(known.slots), index)?.map(|s| s.ino);
+    let in_slot = status(slots.get(facts.slots[index]), index)?.map(|s| s.ino);
     let is = |found: Option<u64>, wanted: Option<u64>| found.is_some() && found == wanted;
     if is(at_path, incoming) {
         return Ok(true);

@@ -10,13 +10,14 @@ use rayon::prelude::*;
 use super::content::{self, Contents};
 use super::error::{Context as _, Error, Refusal};
 use super::exec::{self, Applied, Work};
-use super::facts::{Facts, Inodes, Stamp, Time};
+use super::facts::{Facts, Stamp, Time};
 use super::fault::Faults;
 use super::filesystems::{SlotDirs, Survey};
 use super::host::Guard;
 use super::metadata::{self, LOCKS};
 use super::plan::{Step, Swap, order, plan};
 use super::record::{self, Phase, Record, RecordKind};
+use super::stamps::Shared;
 use super::{finish, forget, slots};
 use crate::scan::{Tree, is_absence};
 use crate::sys::fs::{self, types};
@@ -123,11 +124,13 @@ fn look(tree: &mut Tree, changeset: &Changeset, plan: &[Step], indices: &[u16]) 
         if !fits {
             return Err(Refusal::Raced { path: entry.path.clone() }.into());
         }
-        let mut inodes = Inodes { slots: *slots, before: status.as_ref().map(Stamp::from), after: None };
-        if let Step::Swap(Swap { anchor_after: Some(anchor), .. }) = step {
-            inodes.after = tree.status(anchor)?.as_ref().map(Stamp::from);
-        }
-        facts.entries.push(inodes);
+        let anchored = match step {
+            Step::Swap(Swap { anchor_after: Some(anchor), .. }) => tree.status(anchor)?,
+            _ => None,
+        };
+        facts.slots.push(*slots);
+        facts.before.push(status.as_ref().map(Stamp::from));
+        facts.after.push(anchored.as_ref().map(Stamp::from));
     }
     let touched = touched_dirs(changeset, plan);
     let now = finish::times_now(tree, touched.iter())?;
@@ -205,36 +208,42 @@ fn fill(work: &mut Work<'_>, names: &[TreePath], contents: &dyn Contents, faults
     faults.hit("stage.begun").context(fail)?;
     require_room(work, names, contents)?;
     for index in 0..work.slots.count() {
-        let swaps = |(step, inodes): (&Step, &Inodes)| inodes.slots == index && matches!(step, Step::Swap(_));
-        if work.plan.iter().zip(&work.facts.entries).any(swaps) {
+        let swaps = |(step, slots): (&Step, &u16)| *slots == index && matches!(step, Step::Swap(_));
+        if work.plan.iter().zip(&work.facts.slots).any(swaps) {
             work.slots.probe(index, names[usize::from(index)].clone())?;
         }
     }
-    let objects: Vec<_> = made(&work.changeset, &work.plan).collect();
-    let stamps: Vec<Vec<(usize, Stamp)>> = objects
-        .par_chunks(64)
-        .map(|chunk| {
-            let mut maker = Maker { buffer: vec![0; content::BUFFER], tree: work.tree.again()?, contents, faults };
-            let firsts = chunk.iter().filter(|(_, _, _, swap)| swap.same_as.is_none());
-            firsts.map(|(index, entry, node, _)| maker.make(work, *index, entry, node)).collect()
-        })
-        .collect::<Result<_, Error>>()?;
-    for (index, entry, _, swap) in objects.iter().filter(|(_, _, _, swap)| swap.same_as.is_some()) {
-        let dir = work.slots.get(work.facts.entries[*index].slots);
-        let first = slots::name(swap.same_as.unwrap_or(*index));
+    let after = Shared::new(std::mem::take(&mut work.facts.after));
+    make_all(work, contents, faults, &after)?;
+    let mut after = after.into_inner();
+    for (index, entry, _, swap) in made(&work.changeset, &work.plan) {
+        let Some(first) = swap.same_as else { continue };
+        let dir = work.slots.get(work.facts.slots[index]);
         let fail = || format!("stage {}", entry.path);
-        fs::link((dir, first.as_bytes()), (dir, slots::name(*index).as_bytes())).context(fail)?;
+        fs::link((dir, slots::name(first).as_bytes()), (dir, slots::name(index).as_bytes())).context(fail)?;
         faults.hit("stage.object").context(fail)?;
+        after.set(index, after.get(first).copied());
     }
-    let links: Vec<(usize, usize)> =
-        objects.iter().filter_map(|(i, _, _, s)| s.same_as.map(|first| (*i, first))).collect();
-    for (index, stamp) in stamps.into_iter().flatten() {
-        work.facts.entries[index].after = Some(stamp);
-    }
-    for (index, first) in links {
-        work.facts.entries[index].after = work.facts.entries[first].after;
-    }
+    work.facts.after = after;
     record::write_file_by(work.dir.as_fd(), b"facts", |file| work.facts.encode(file)).context(fail)
+}
+
+/// Makes the new objects, each inode once, on all cores.
+fn make_all(work: &Work<'_>, contents: &dyn Contents, faults: &dyn Faults, after: &Shared) -> Result<(), Error> {
+    let objects: Vec<usize> = made(&work.changeset, &work.plan)
+        .filter(|(.., swap)| swap.same_as.is_none())
+        .map(|(index, ..)| index)
+        .collect();
+    objects.par_chunks(64).try_for_each(|chunk| {
+        let mut maker = Maker { buffer: vec![0; content::BUFFER], tree: work.tree.again()?, contents, faults };
+        for index in chunk {
+            let entry = &work.changeset.entries()[*index];
+            let Some(node) = &entry.after else { continue };
+            let stamp = maker.make(work, *index, entry, node)?;
+            after.lock().set(*index, Some(stamp));
+        }
+        Ok(())
+    })
 }
 
 /// Bytes that an object takes besides its content: an inode, a name, a block of attributes.
@@ -246,7 +255,7 @@ const LARGE: u64 = 1 << 20;
 fn require_room(work: &Work<'_>, names: &[TreePath], contents: &dyn Contents) -> Result<(), Error> {
     let mut needed = vec![(0u64, 0u64); names.len()];
     for (index, entry, node, swap) in made(&work.changeset, &work.plan) {
-        let (bytes, inodes) = &mut needed[usize::from(work.facts.entries[index].slots)];
+        let (bytes, inodes) = &mut needed[usize::from(work.facts.slots[index])];
         let size = match (&node.kind, swap.same_as) {
             (_, Some(_)) => 0,
             (Kind::File { size, content }, None) if *size >= LARGE => {
@@ -283,8 +292,8 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn make(&mut self, work: &Work<'_>, index: usize, entry: &Entry, node: &Node) -> Result<(usize, Stamp), Error> {
-        let dir = work.slots.get(work.facts.entries[index].slots);
+    fn make(&mut self, work: &Work<'_>, index: usize, entry: &Entry, node: &Node) -> Result<Stamp, Error> {
+        let dir = work.slots.get(work.facts.slots[index]);
         let name = slots::name(index);
         let name = name.as_bytes();
         let fail = || format!("stage {}", entry.path);
@@ -312,7 +321,7 @@ impl Maker<'_> {
         metadata::set(dir, name, node, self.faults, "stage.object").map_err(no_room)?;
         self.faults.hit("stage.object").context(fail)?;
         let status = fs::status(dir, name).context(fail)?;
-        Ok((index, Stamp::from(&status)))
+        Ok(Stamp::from(&status))
     }
 
     fn make_file(&mut self, dir: BorrowedFd<'_>, name: &[u8], entry: &Entry, node: &Node) -> Result<(), Error> {

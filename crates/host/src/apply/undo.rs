@@ -12,7 +12,7 @@ use greenroom_core::{Changeset, TreePath};
 use super::check::{self, Conflict, Reason};
 use super::error::{Context as _, Error, Refusal};
 use super::exec::{Applied, Work};
-use super::facts::{Facts, Images, Inodes, Stamp, Time};
+use super::facts::{Facts, Images, Stamp, Time};
 use super::fault::Faults;
 use super::filesystems::SlotDirs;
 use super::finish;
@@ -22,6 +22,7 @@ use super::plan::{Side, Step, order, plan};
 use super::record::{self, Direction, Phase, Record, RecordKind};
 use super::slots;
 use super::stage::{Staged, locked};
+use super::stamps::Stamps;
 use crate::scan::{Seen, Tree};
 
 impl Guard<'_> {
@@ -54,7 +55,7 @@ impl Guard<'_> {
         let direction = target.direction.opposite();
         let mut tree = self.host.tree()?;
         let live = check::look(&tree, changeset, direction.side().other(), None)?;
-        let before = Before::load(self.host, target, &tree, changeset.entries().len())?;
+        let mut before = Before::load(self.host, target, &tree, changeset.entries().len())?;
         let plan = plan(changeset);
         let (images, changed) = before.images(changeset, &plan, direction.side())?;
         let conflicts = [live.conflicts, changed].concat();
@@ -98,14 +99,13 @@ fn takeable<'r>(records: &'r [Record], of: &str) -> Result<&'r Record, Error> {
     }
 }
 
-/// Inodes, by entry.
-type Stamps = Vec<Option<Stamp>>;
-
 /// What the record that is taken back left.
 struct Before {
     slots: SlotDirs,
     images: Images,
-    facts: Facts,
+    /// The slot directories and the times of its facts; which inodes there were says nothing about now.
+    at: Vec<u16>,
+    times: Vec<Time>,
 }
 
 impl Before {
@@ -118,25 +118,25 @@ impl Before {
         };
         let images = Images::decode(&read("images")?).ok_or_else(|| damaged("its list of images"))?;
         let facts = Facts::decode(&read("facts")?).ok_or_else(|| damaged("its facts"))?;
-        if images.slots.len() != entries || facts.entries.len() != entries {
+        if images.slots.len() != entries || facts.slots.len() != entries {
             return Err(damaged("it has another number of entries than its changeset"));
         }
         let slots = SlotDirs::open(tree.fd(), owner.as_fd(), &target.owner, &target.tops)?;
-        Ok(Self { slots, images, facts })
+        Ok(Self { slots, images, at: facts.slots, times: facts.times })
     }
 
     /// The objects in the slots, and conflicts for those that were written to since.
     fn images(&self, changeset: &Changeset, plan: &[Step], toward: Side) -> Result<(Stamps, Vec<Conflict>), Error> {
-        let (mut stamps, mut out) = (vec![None; plan.len()], Vec::new());
+        let (mut stamps, mut out) = (Stamps::none(plan.len()), Vec::new());
         for (index, (entry, step)) in changeset.entries().iter().zip(plan).enumerate() {
             let (Step::Swap(swap), Some(node)) = (step, toward.of(entry)) else { continue };
             if swap.anchor(toward).is_some() {
                 continue;
             }
-            let dir = self.slots.get(self.facts.entries[index].slots);
+            let dir = self.slots.get(self.at[index]);
             let found = slots::status(dir, index)?.map(|s| Stamp::from(&s));
-            stamps[index] = found;
-            if found.is_some() && found == self.images.slots[index] {
+            stamps.set(index, found);
+            if found.is_some() && found.as_ref() == self.images.slots.get(index) {
                 continue;
             }
             let found = look_into(dir, index)?.into_node();
@@ -153,32 +153,24 @@ impl Before {
 
     /// What is written down before the exchanges begin.
     fn facts(
-        &self,
+        &mut self,
         tree: &mut Tree,
         changeset: &Changeset,
         plan: &[Step],
         toward: Side,
-        (live, images): (Stamps, Stamps),
+        (live, mut incoming): (Stamps, Stamps),
     ) -> Result<Facts, Error> {
-        let mut facts = Facts::default();
         for (index, step) in plan.iter().enumerate() {
-            let slots = self.facts.entries[index].slots;
-            let live = live[index];
-            let incoming = match step {
-                Step::Swap(swap) => match swap.anchor(toward) {
-                    Some(anchor) => tree.status(anchor)?.as_ref().map(Stamp::from),
-                    None => images[index],
-                },
-                Step::Keep | Step::Metadata => None,
-            };
-            facts.entries.push(match toward {
-                Side::After => Inodes { slots, before: live, after: incoming },
-                Side::Before => Inodes { slots, before: incoming, after: live },
-            });
+            let Step::Swap(swap) = step else { continue };
+            if let Some(anchor) = swap.anchor(toward) {
+                incoming.set(index, tree.status(anchor)?.as_ref().map(Stamp::from));
+            }
         }
-        let touched: Vec<TreePath> = self.facts.times.iter().map(|t| t.path.clone()).collect();
+        let (before, after) = if toward == Side::After { (live, incoming) } else { (incoming, live) };
+        let mut facts = Facts { slots: std::mem::take(&mut self.at), before, after, ..Facts::default() };
+        let touched: Vec<TreePath> = self.times.iter().map(|t| t.path.clone()).collect();
         let now = finish::times_now(tree, touched.iter())?;
-        for ((path, found), (was, left)) in now.into_iter().zip(self.facts.times.iter().zip(&self.images.times)) {
+        for ((path, found), (was, left)) in now.into_iter().zip(self.times.iter().zip(&self.images.times)) {
             let untouched = found == left.1;
             let planned = changeset.dir_times().iter().find(|t| t.path == path).and_then(|time| {
                 let (from, to) =

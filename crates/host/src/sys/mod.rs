@@ -5,5 +5,6 @@
 //! open, never through a symbolic link, never out of the tree.
 
 pub mod fs;
+pub mod memory;
 pub mod mount;
 pub mod ns;

@@ -2,7 +2,8 @@
 //!
 //! * [`state`]: where rehearsals, changesets, contents and the ledger are, and the host they are about.
 //! * [`site`]: a tree with its policy: what is volatile, what is data, what must not start in a copy.
-//! * [`rehearsal`]: a change run on a copy, captured, and proven in a second copy.
+//! * [`rehearsal`]: a change run on a copy, captured, and proven in a second copy; in [`rehearsal::hotfix`] by a person at a
+//!   shell. [`standing`]: the tests that a host has for whatever change.
 //! * [`apply`]: a rehearsed change put onto the host, taken back, finished after a crash.
 //! * [`gc`]: what nothing needs any more. [`doctor`]: what of the environment is missing.
 //!
@@ -14,6 +15,7 @@ pub mod error;
 pub mod gc;
 pub mod rehearsal;
 pub mod site;
+pub mod standing;
 pub mod state;
 
 pub use error::{EngineError, Outcome};

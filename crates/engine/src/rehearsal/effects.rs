@@ -56,6 +56,20 @@ impl Watch {
         Self { before }
     }
 
+    /// Waits for the first look, to be compared with several later ones.
+    pub(super) fn ready(self) -> Self {
+        Self { before: Look::Taken(self.before.wait()) }
+    }
+
+    /// The change may go on; this is how it is now.
+    pub(super) fn so_far(&self, hand: &Stagehand<'_>, outside: &Outside) -> Watched {
+        let before = match &self.before {
+            Look::Taken(runtime) => runtime.clone(),
+            Look::UnderWay(_) => None,
+        };
+        Self { before: Look::Taken(before) }.finish(hand, outside)
+    }
+
     /// The change is over. Nothing of the copy need run any more to wait for the answer.
     pub(super) fn finish(self, hand: &Stagehand<'_>, outside: &Outside) -> Watched {
         let after = match (hand.booted(), &outside.network) {

@@ -10,6 +10,7 @@
 //! The host itself is only read. What a copy writes is thrown away, but for the contents of changed files.
 
 mod effects;
+pub mod hotfix;
 mod keep;
 mod network;
 mod noise;

@@ -91,15 +91,23 @@ impl Outside {
 
     /// Ends the proxy and says what went through.
     pub(super) fn close(self) -> (Vec<Reached>, Vec<Reached>) {
-        let report = self.proxy.map_or_else(EgressReport::default, Egress::finish);
-        let list = |uses: Vec<greenroom_net::egress::DestinationUse>| {
-            let one = |u: greenroom_net::egress::DestinationUse| Reached {
-                to: format!("{}:{}", u.host, u.port),
-                connections: u.connections,
-                bytes: u.bytes_down,
-            };
-            uses.into_iter().map(one).collect()
-        };
-        (list(report.allowed), list(report.refused))
+        told(self.proxy.map_or_else(EgressReport::default, Egress::finish))
     }
+
+    /// What went through so far.
+    pub(super) fn so_far(&self) -> (Vec<Reached>, Vec<Reached>) {
+        told(self.proxy.as_ref().map_or_else(EgressReport::default, Egress::report))
+    }
+}
+
+fn told(report: EgressReport) -> (Vec<Reached>, Vec<Reached>) {
+    let list = |uses: Vec<greenroom_net::egress::DestinationUse>| {
+        let one = |u: greenroom_net::egress::DestinationUse| Reached {
+            to: format!("{}:{}", u.host, u.port),
+            connections: u.connections,
+            bytes: u.bytes_down,
+        };
+        uses.into_iter().map(one).collect()
+    };
+    (list(report.allowed), list(report.refused))
 }

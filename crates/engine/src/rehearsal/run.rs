@@ -25,16 +25,16 @@ use super::{hand, millis};
 use crate::{EngineError, Progress, State};
 
 /// What every step needs to know.
-struct Run<'a, 's> {
-    state: &'a State,
-    request: &'a Request,
-    common: &'a Common<'a>,
-    noise: &'a Awaited<'s>,
-    progress: &'a dyn Progress,
+pub(super) struct Run<'a, 's> {
+    pub(super) state: &'a State,
+    pub(super) request: &'a Request,
+    pub(super) common: &'a Common<'a>,
+    pub(super) noise: &'a Awaited<'s>,
+    pub(super) progress: &'a dyn Progress,
 }
 
 /// A live step: what had changed before it and after it, since the beginning.
-struct Mark {
+pub(super) struct Mark {
     part: Part,
     before: Changeset,
     after: Changeset,
@@ -112,7 +112,7 @@ fn note_services(
 }
 
 /// Whether the change made data of a store that the host did not have: its server should end in good order.
-fn keeps_new_data(first: &Stagehand<'_>, common: &Common<'_>) -> bool {
+pub(super) fn keeps_new_data(first: &Stagehand<'_>, common: &Common<'_>) -> bool {
     let root = first.copy.root();
     let made =
         |path: &str| std::fs::read_dir(root.join(path.trim_start_matches('/'))).is_ok_and(|mut d| d.next().is_some());
@@ -122,7 +122,7 @@ fn keeps_new_data(first: &Stagehand<'_>, common: &Common<'_>) -> bool {
 }
 
 impl Run<'_, '_> {
-    fn capture(&self, first: &Stagehand<'_>, at_rest: bool) -> Result<Captured, EngineError> {
+    pub(super) fn capture(&self, first: &Stagehand<'_>, at_rest: bool) -> Result<Captured, EngineError> {
         first.capture(self.common.site, self.noise.get()?, &IntoBlobs::new(&self.state.blobs), at_rest)
     }
 
@@ -220,7 +220,12 @@ impl Run<'_, '_> {
     }
 
     /// Writes the parts and the counts into the record; gives back the whole effect.
-    fn record(&self, captured: Captured, marks: Vec<Mark>, record: &mut Rehearsal) -> Result<Changeset, EngineError> {
+    pub(super) fn record(
+        &self,
+        captured: Captured,
+        marks: Vec<Mark>,
+        record: &mut Rehearsal,
+    ) -> Result<Changeset, EngineError> {
         record.volatile_paths = captured.volatile.count;
         record.volatile = captured.volatile;
         record.noise = captured.noise;

@@ -99,6 +99,15 @@ impl<'a> Stagehand<'a> {
         self.booted.as_ref()
     }
 
+    /// Whether it was booted and has been turned off since, by somebody in it. Then it is as if it had been stopped.
+    pub(super) fn was_turned_off(&mut self) -> bool {
+        let off = self.booted.as_mut().is_some_and(|booted| !booted.runs());
+        if off {
+            self.booted = None;
+        }
+        off
+    }
+
     /// Who manages the copy's services.
     pub(super) fn manager(&self) -> Manager<'_> {
         self.booted.as_ref().map_or(Manager::None, Manager::Copy)

@@ -110,6 +110,11 @@ impl Booted {
         CopyError::Boot { what: if text.is_empty() { what.to_owned() } else { format!("{what}: {text}") } }
     }
 
+    /// Whether it still runs: somebody in it may have turned it off.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.nspawn.try_wait(), Ok(None))
+    }
+
     /// Waits until the start-up is over, at most `limit`.
     ///
     /// # Errors

@@ -20,6 +20,15 @@ use super::{Unit, Units};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen(Vec<(String, Option<String>)>);
 
+impl Seen {
+    /// This, and then what was seen in a later run of the same copy.
+    #[must_use]
+    pub fn then(mut self, later: Self) -> Self {
+        self.0.extend(later.0);
+        self
+    }
+}
+
 /// Listens to the manager of a copy until it is asked for what it heard.
 pub struct Recorder {
     seen: Arc<Mutex<Seen>>,

@@ -31,6 +31,9 @@ _greenroom() {
             greenroom,help)
                 cmd="greenroom__subcmd__help"
                 ;;
+            greenroom,hotfix)
+                cmd="greenroom__subcmd__hotfix"
+                ;;
             greenroom,log)
                 cmd="greenroom__subcmd__log"
                 ;;
@@ -61,6 +64,9 @@ _greenroom() {
             greenroom__subcmd__help,help)
                 cmd="greenroom__subcmd__help__subcmd__help"
                 ;;
+            greenroom__subcmd__help,hotfix)
+                cmd="greenroom__subcmd__help__subcmd__hotfix"
+                ;;
             greenroom__subcmd__help,log)
                 cmd="greenroom__subcmd__help__subcmd__log"
                 ;;
@@ -83,7 +89,7 @@ _greenroom() {
 
     case "${cmd}" in
         greenroom)
-            opts="-q -h -V --root --state --json --quiet --help --version rehearse show apply undo log recover gc doctor completions help"
+            opts="-q -h -V --root --state --json --quiet --help --version rehearse hotfix show apply undo log recover gc doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -209,7 +215,7 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help)
-            opts="rehearse show apply undo log recover gc doctor completions help"
+            opts="rehearse hotfix show apply undo log recover gc doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -279,6 +285,20 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__hotfix)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -362,6 +382,40 @@ _greenroom() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        greenroom__subcmd__hotfix)
+            opts="-q -h --test --no-standing-tests --change --no-boot --why --yes-if-ready --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --test)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --change)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --why)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         greenroom__subcmd__log)
             opts="-n -q -h --verify --limit --root --state --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -415,7 +469,7 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__rehearse)
-            opts="-q -h --boot --net --allow --test --timeout --name --why --shell --keep --share --root --state --json --quiet --help"
+            opts="-q -h --boot --net --allow --test --no-standing-tests --timeout --name --why --shell --keep --share --root --state --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

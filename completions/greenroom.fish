@@ -31,6 +31,7 @@ complete -c greenroom -n "__fish_greenroom_needs_command" -s q -l quiet -d 'Noth
 complete -c greenroom -n "__fish_greenroom_needs_command" -s h -l help -d 'Print help'
 complete -c greenroom -n "__fish_greenroom_needs_command" -s V -l version -d 'Print version'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "rehearse" -d 'Run a change for real on a copy of this host and see what it does'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "hotfix" -d 'Work at a shell on a copy of this host, see what you did, then apply it or drop it'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "show" -d 'Show what a rehearsal or a change does, path by path'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "apply" -d 'Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "undo" -d 'Take a change back'
@@ -54,11 +55,23 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l why -d 
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l share -d 'Share of this machine\'s cores and memory that a copy may take (where systemd runs the machine)' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l no-standing-tests -d 'Leave out the host\'s standing tests, in /etc/greenroom/tests.d'
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l shell -d 'A shell on the copy instead of a command'
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l keep -d 'Leave what the copy wrote where it is, until you delete it'
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l json -d 'Print one JSON object on standard output'
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l test -d 'A shell command that must succeed once the change is in place' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l change -d 'Take the tests and the [apply] table of this change file; its steps are not run' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l why -d 'Why it is done: goes to the ledger. Otherwise it is asked before applying' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l no-standing-tests -d 'Leave out the host\'s standing tests, in /etc/greenroom/tests.d'
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l no-boot -d 'Do not boot the copy: its services do not run'
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l yes-if-ready -d 'Apply without asking when all tests hold and the way back is proven'
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -s h -l help -d 'Print help'
 complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l diff -d 'Unified diffs of text files: of all, or of the paths that match PATH (globs work)' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
@@ -108,13 +121,14 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l stat
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l json -d 'Print one JSON object on standard output'
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "rehearse" -d 'Run a change for real on a copy of this host and see what it does'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "show" -d 'Show what a rehearsal or a change does, path by path'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "apply" -d 'Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "undo" -d 'Take a change back'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "log" -d 'The ledger: everything that happened, oldest first'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "recover" -d 'Finish what a crash interrupted'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse show apply undo log recover gc doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "rehearse" -d 'Run a change for real on a copy of this host and see what it does'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "hotfix" -d 'Work at a shell on a copy of this host, see what you did, then apply it or drop it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "show" -d 'Show what a rehearsal or a change does, path by path'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "apply" -d 'Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "undo" -d 'Take a change back'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "log" -d 'The ledger: everything that happened, oldest first'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "recover" -d 'Finish what a crash interrupted'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

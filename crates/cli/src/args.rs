@@ -53,6 +53,8 @@ pub struct Global {
 pub enum Command {
     /// Run a change for real on a copy of this host and see what it does
     Rehearse(Rehearse),
+    /// Work at a shell on a copy of this host, see what you did, then apply it or drop it
+    Hotfix(Hotfix),
     /// Show what a rehearsal or a change does, path by path
     Show(Show),
     /// Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed
@@ -89,6 +91,9 @@ pub struct Rehearse {
     /// A shell command that must succeed once the change is in place
     #[arg(long = "test", value_name = "CMD")]
     pub tests: Vec<String>,
+    /// Leave out the host's standing tests, in /etc/greenroom/tests.d
+    #[arg(long)]
+    pub no_standing_tests: bool,
     /// Kill a command or step after this time (30s, 5m, 1h30m)
     #[arg(long, value_name = "D", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
@@ -110,6 +115,29 @@ pub struct Rehearse {
     /// The command to run in the copy, as root; its standard input is empty
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// `greenroom hotfix`
+#[derive(Debug, Args)]
+pub struct Hotfix {
+    /// A shell command that must succeed once the change is in place
+    #[arg(long = "test", value_name = "CMD")]
+    pub tests: Vec<String>,
+    /// Leave out the host's standing tests, in /etc/greenroom/tests.d
+    #[arg(long)]
+    pub no_standing_tests: bool,
+    /// Take the tests and the [apply] table of this change file; its steps are not run
+    #[arg(long, value_name = "CHANGE.toml")]
+    pub change: Option<PathBuf>,
+    /// Do not boot the copy: its services do not run
+    #[arg(long)]
+    pub no_boot: bool,
+    /// Why it is done: goes to the ledger. Otherwise it is asked before applying
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// Apply without asking when all tests hold and the way back is proven
+    #[arg(long, requires = "why")]
+    pub yes_if_ready: bool,
 }
 
 /// Whether to boot.

@@ -21,6 +21,7 @@ pub const VARIABLES: &[Variable] = &[
         help: "where rehearsals, contents and the ledger are kept, unless --state says so",
     },
     Variable { name: "NO_COLOR", help: "when set and not empty: no colours" },
+    Variable { name: "PAGER", help: "shows what is longer than the terminal in `hotfix`; `less` when it is not set" },
     Variable { name: "SSH_CONNECTION", help: "where the person's session comes from: goes into the ledger" },
     Variable { name: "SUDO_USER", help: "who the person is, where the kernel does not say: goes into the ledger" },
     Variable { name: "TERM", help: "handed on to the change, so that `--shell` knows its terminal" },
@@ -29,6 +30,11 @@ pub const VARIABLES: &[Variable] = &[
 /// Whether colours are unwanted.
 pub(crate) fn no_color() -> bool {
     env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// The command that shows long texts.
+pub(crate) fn pager() -> String {
+    env::var("PAGER").ok().filter(|pager| !pager.trim().is_empty()).unwrap_or_else(|| "less".to_owned())
 }
 
 /// What a change finds in its environment, besides the proxy.

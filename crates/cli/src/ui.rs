@@ -45,6 +45,11 @@ impl Ui {
         paint(self.color_out, tone, text)
     }
 
+    /// Text for standard error, in a tone.
+    pub(crate) fn tone_aside(&self, tone: Tone, text: &str) -> String {
+        paint(self.color_err, tone, text)
+    }
+
     /// One object on standard output.
     pub(crate) fn object(&self, value: &impl Serialize) -> Result<(), Failure> {
         self.finish_step();

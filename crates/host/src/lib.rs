@@ -19,3 +19,4 @@ pub mod scan;
 pub mod services;
 pub mod sources;
 pub mod sys;
+pub mod watch;

@@ -3,13 +3,15 @@
 mod apply;
 mod doctor;
 mod gc;
+mod hotfix;
 mod log;
 mod rehearse;
 mod show;
 mod undo;
 
 use clap::CommandFactory as _;
-use greenroom_engine::{Asked, EngineError, Outcome, State};
+use greenroom_core::change::Test;
+use greenroom_engine::{Asked, EngineError, Outcome, Progress as _, State};
 use greenroom_host::apply::NoFaults;
 
 use crate::args::{Cli, Command, Global};
@@ -20,6 +22,7 @@ use crate::ui::Ui;
 pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
     match &cli.command {
         Command::Rehearse(args) => rehearse::run(&cli.global, args, ui),
+        Command::Hotfix(args) => hotfix::run(&cli.global, args, ui),
         Command::Show(args) => show::run(&cli.global, args, ui),
         Command::Apply(args) => apply::run(&cli.global, args, ui),
         Command::Undo(args) => undo::run(&cli.global, args, ui),
@@ -58,6 +61,17 @@ pub(crate) fn open(global: &Global, ui: &Ui) -> Result<State, Failure> {
         Err(error) => return Err(error.into()),
     }
     Ok(state)
+}
+
+/// The host's standing tests; what lies there and is none is said.
+fn standing_tests(global: &Global, leave_out: bool, ui: &Ui) -> Result<Vec<Test>, Failure> {
+    // That the root is not there is for the engine to say.
+    if leave_out || !global.root.is_dir() {
+        return Ok(Vec::new());
+    }
+    let found = greenroom_engine::standing::read(&global.root)?;
+    found.notes.iter().for_each(|note| ui.note(note));
+    Ok(found.tests)
 }
 
 pub(crate) fn exit(outcome: Outcome) -> u8 {

@@ -12,12 +12,13 @@ use crate::error::{Failure, status};
 use crate::ui::{Tone, Ui};
 
 pub(super) fn run(global: &Global, args: &Rehearse, ui: &Ui) -> Result<u8, Failure> {
-    let request = request(global, args)?;
+    let mut request = request(global, args)?;
     if rustix::process::geteuid().is_root() {
         // Before anything starts a thread: see the engine.
         prepare()?;
     }
     let state = super::open(global, ui)?;
+    request.tests.splice(..0, super::standing_tests(global, args.no_standing_tests, ui)?);
     let record = rehearse(&state, &request, &super::asked(), ui)?;
     if ui.json {
         ui.object(&record)?;
@@ -85,7 +86,7 @@ fn what(args: &Rehearse) -> Result<What, Failure> {
 }
 
 /// Reads a change file; everything that is wrong with it is said at once.
-fn change_file(path: &Path) -> Result<What, Failure> {
+pub(super) fn change_file(path: &Path) -> Result<What, Failure> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::usage(format!("cannot read the change file {name}: {error}"))
@@ -168,7 +169,7 @@ pub(super) fn summary(record: &Rehearsal, ui: &Ui) -> String {
     out
 }
 
-fn tests(record: &Rehearsal, line: &mut impl FnMut(&str, &str)) {
+pub(super) fn tests(record: &Rehearsal, line: &mut impl FnMut(&str, &str)) {
     if record.tests.is_empty() {
         return;
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use greenroom_core::changeset::Op;
-use greenroom_core::effect::{Ownership, Side, Sources};
+use greenroom_core::effect::{Ownership, PackageChange, Side, Sources};
+use greenroom_core::path::Shown;
+use greenroom_core::rehearsal::Typed;
 use greenroom_core::textdiff::{self, Limits};
 use greenroom_core::{Changeset, ContentHash, Entry, TreePath, policy};
 use greenroom_engine::State;
@@ -45,17 +47,53 @@ pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> 
     let mut out = String::new();
     if let Some(rehearsal) = &rehearsal {
         out.push_str(&super::rehearse::summary(rehearsal, ui));
+        out.push_str(&typed(&rehearsal.typed, ui));
     }
-    let files = Recorded { state: &state, changeset: &changeset, root: &global.root };
     let packages = rehearsal.as_ref().map(|r| r.effects.packages.as_slice()).unwrap_or_default();
-    out.push_str(&listing(&changeset, &Ownership::of(&changeset, &files, packages), ui));
-    if let Some(pattern) = &args.diff {
-        for (path, diff) in diffs(&state, &changeset, pattern, &global.root)? {
-            out.push_str(&format!("\n{}\n{diff}", ui.tone(Tone::Strong, &format!("--- {path}"))));
-        }
-    }
+    let what = What { state: &state, changeset: &changeset, root: &global.root };
+    out.push_str(&what.paths(packages, args.diff.as_deref(), ui)?);
     ui.print(&out)?;
     Ok(status::DONE)
+}
+
+/// A changeset to be shown.
+pub(super) struct What<'a> {
+    pub(super) state: &'a State,
+    pub(super) changeset: &'a Changeset,
+    pub(super) root: &'a Path,
+}
+
+impl What<'_> {
+    /// All paths, grouped; then the differences of those that match.
+    pub(super) fn paths(&self, packages: &[PackageChange], diff: Option<&str>, ui: &Ui) -> Result<String, Failure> {
+        let files = Recorded { state: self.state, changeset: self.changeset, root: self.root };
+        let mut out = listing(self.changeset, &Ownership::of(self.changeset, &files, packages), ui);
+        if let Some(pattern) = diff {
+            for (path, diff) in diffs(self.state, self.changeset, pattern, self.root)? {
+                out.push_str(&format!("\n{}\n{diff}", ui.tone(Tone::Strong, &format!("--- {path}"))));
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// What was typed at the shell of a hotfix.
+fn typed(commands: &[Typed], ui: &Ui) -> String {
+    if commands.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("\n{} ({})\n", ui.tone(Tone::Strong, "typed"), commands.len());
+    for command in commands {
+        for (at, line) in command.text.lines().enumerate() {
+            out.push_str(&format!("  {} {}", if at == 0 { "$" } else { ">" }, Shown(line.as_bytes())));
+            out.push('\n');
+        }
+        match command.exit_code {
+            None | Some(0) => {}
+            Some(code) => out.push_str(&format!("    {}\n", ui.tone(Tone::Bad, &format!("exit status {code}")))),
+        }
+    }
+    out
 }
 
 /// The files before and after a recorded change: out of the store where it touched them, else as they are on the host.

@@ -56,6 +56,11 @@ pub enum CopyError {
     },
 }
 
+/// The local file systems of the tree at `root`, by their place in it and on this machine: those that a copy shows.
+pub(crate) fn places(root: &Path) -> Result<Vec<(greenroom_core::TreePath, PathBuf)>, CopyError> {
+    Ok(layers::plan(root, &[])?.places.into_iter().map(|place| (place.at, place.lower)).collect())
+}
+
 impl CopyError {
     pub(crate) fn system(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();

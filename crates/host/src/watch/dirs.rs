@@ -1,0 +1,218 @@
+//! From a directory's handle to its path in the tree, and whether anybody wants to hear of what is in it.
+//!
+//! Asking the kernel for a directory's path takes three calls; so each is asked for once. Directories that are renamed are renamed
+//! here too, with all below them. What cannot be followed (a rename with only one end in the tree) empties the memory.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use greenroom_core::TreePath;
+use greenroom_core::policy::{Class, Policy};
+
+use super::event::Place;
+use super::fan;
+
+/// More are not remembered: then all are forgotten. About 40 MB at the most.
+const MANY: usize = 200_000;
+/// Names whose class is remembered, in one directory.
+const NAMES: usize = 64;
+
+struct Dir {
+    path: TreePath,
+    /// Nothing below it is wanted.
+    ignored: bool,
+    names: HashMap<Box<[u8]>, bool>,
+}
+
+/// The directories of a tree.
+pub(super) struct Dirs {
+    root: PathBuf,
+    policy: Policy,
+    systems: Vec<([u8; 8], OwnedFd)>,
+    /// `None`: gone, or outside of the tree.
+    known: HashMap<Box<[u8]>, Option<Dir>>,
+}
+
+impl Dirs {
+    /// Of the tree at `root`, which is a canonical path.
+    pub(super) fn new(root: &Path, policy: Policy) -> Self {
+        Self { root: root.to_owned(), policy, systems: Vec::new(), known: HashMap::new() }
+    }
+
+    /// Resolves handles of the file system that holds `at`.
+    pub(super) fn add(&mut self, at: &Path) -> io::Result<()> {
+        let dir = std::fs::File::open(at)?;
+        self.systems.push((fan::file_system_id(dir.as_fd())?, dir.into()));
+        Ok(())
+    }
+
+    /// The path of a place, where it is known and of interest.
+    pub(super) fn managed(&mut self, place: Place<'_>, is_dir: bool) -> Option<TreePath> {
+        self.look(place.dir);
+        let dir = self.known.get_mut(place.dir)?.as_mut()?;
+        if dir.ignored {
+            return None;
+        }
+        if place.name == b"." {
+            return wanted(&self.policy, &dir.path, true).then(|| dir.path.clone());
+        }
+        let path = || dir.path.join(place.name);
+        if let Some(known) = dir.names.get(place.name).filter(|_| !is_dir) {
+            return known.then(path);
+        }
+        let path = path();
+        let wanted = wanted(&self.policy, &path, is_dir);
+        if !is_dir && dir.names.len() < NAMES {
+            dir.names.insert(place.name.into(), wanted);
+        }
+        wanted.then_some(path)
+    }
+
+    /// The path of a place, whatever its class.
+    pub(super) fn path(&mut self, place: Place<'_>) -> Option<TreePath> {
+        self.look(place.dir);
+        let dir = self.known.get(place.dir)?.as_ref()?;
+        Some(if place.name == b"." { dir.path.clone() } else { dir.path.join(place.name) })
+    }
+
+    /// A directory that was just made: saves asking for it.
+    pub(super) fn made(&mut self, handle: &[u8], place: Place<'_>) {
+        if let Some(path) = self.path(place) {
+            let dir = self.dir(path);
+            self.known.insert(handle.into(), Some(dir));
+        }
+    }
+
+    /// A directory has another name now.
+    pub(super) fn moved(&mut self, from: Place<'_>, to: Place<'_>) {
+        let (Some(old), Some(new)) = (self.path(from), self.path(to)) else {
+            self.known.clear();
+            return;
+        };
+        let policy = &self.policy;
+        for dir in self.known.values_mut().flatten().filter(|dir| dir.path.starts_with(&old)) {
+            let mut bytes = new.as_bytes().to_vec();
+            bytes.extend_from_slice(&dir.path.as_bytes()[old.as_bytes().len()..]);
+            dir.path = TreePath::new(&bytes);
+            dir.ignored = ignored(policy, &dir.path);
+            dir.names.clear();
+        }
+    }
+
+    /// Directories may have moved in a way that was not seen.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// A directory was deleted.
+    pub(super) fn removed(&mut self, handle: Option<&[u8]>) {
+        if let Some(handle) = handle {
+            self.known.remove(handle);
+        }
+    }
+
+    fn look(&mut self, handle: &[u8]) {
+        if self.known.contains_key(handle) {
+            return;
+        }
+        if self.known.len() >= MANY {
+            self.known.clear();
+        }
+        let dir = self.resolve(handle).map(|path| self.dir(path));
+        self.known.insert(handle.into(), dir);
+    }
+
+    fn resolve(&self, handle: &[u8]) -> Option<TreePath> {
+        let (id, handle) = handle.split_at_checked(8)?;
+        let of_this = self.systems.iter().filter(|(system, _)| system == id);
+        // One file system may be mounted at several places: the first that shows the directory has its name.
+        let found = of_this.filter_map(|(_, mount)| fan::directory_of(mount.as_fd(), handle).ok().flatten());
+        let inside =
+            found.filter_map(|path| path.strip_prefix(&self.root).map(|rest| rest.as_os_str().to_owned()).ok());
+        inside.map(|rest| TreePath::new(rest.as_bytes())).next()
+    }
+
+    fn dir(&self, path: TreePath) -> Dir {
+        Dir { ignored: ignored(&self.policy, &path), path, names: HashMap::new() }
+    }
+}
+
+/// Boot paths are watched: a new kernel is drift too.
+fn wanted(policy: &Policy, path: &TreePath, is_dir: bool) -> bool {
+    matches!(policy.class(path, is_dir), Class::Managed | Class::Boot)
+}
+
+/// Whether nothing directly in this directory can be wanted, whatever its name. Host patterns that take something out again are
+/// about single names, so only classes that no pattern can change count.
+fn ignored(policy: &Policy, path: &TreePath) -> bool {
+    matches!(policy.class(&path.join(b"x"), true), Class::Own | Class::Data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dirs() -> Dirs {
+        Dirs::new(Path::new("/"), Policy::new("", vec!["/var/lib/mysql".into()], vec![]).unwrap())
+    }
+
+    fn know(dirs: &mut Dirs, handle: &[u8], path: &str) {
+        let dir = dirs.dir(path.into());
+        dirs.known.insert(handle.into(), Some(dir));
+    }
+
+    fn place<'a>(dir: &'a [u8], name: &'a [u8]) -> Place<'a> {
+        Place { dir, name }
+    }
+
+    #[test]
+    fn only_what_is_wanted_has_a_path() {
+        let mut dirs = dirs();
+        for (handle, path) in
+            [(b"1", "/etc"), (b"2", "/var/log"), (b"3", "/var/lib/mysql"), (b"4", "/var/lib/greenroom")]
+        {
+            know(&mut dirs, handle, path);
+        }
+        let mut ask = |dir: &[u8], name: &[u8], is_dir| dirs.managed(place(dir, name), is_dir).map(|p| p.to_string());
+        for _ in 0..2 {
+            assert_eq!(ask(b"1", b"hosts", false).as_deref(), Some("/etc/hosts"));
+            assert_eq!(ask(b"1", b".", true).as_deref(), Some("/etc"));
+            assert_eq!(ask(b"2", b"syslog", false), None);
+            assert_eq!(ask(b"2", b"nginx", true).as_deref(), Some("/var/log/nginx"));
+            assert_eq!(ask(b"3", b"ibdata1", false), None);
+            assert_eq!(ask(b"4", b"baseline", true), None);
+            assert_eq!(ask(b"9", b"unknown", false), None);
+        }
+    }
+
+    #[test]
+    fn a_renamed_directory_takes_all_below_it_along() {
+        let mut dirs = dirs();
+        for (handle, path) in [(b"0", "/"), (b"1", "/etc"), (b"2", "/etc/a"), (b"3", "/etc/a/deep"), (b"4", "/etc/ab")]
+        {
+            know(&mut dirs, handle, path);
+        }
+        dirs.moved(place(b"1", b"a"), place(b"0", b"srv"));
+        let mut ask = |dir: &[u8]| dirs.path(place(dir, b"f")).map(|p| p.to_string());
+        assert_eq!(ask(b"2").as_deref(), Some("/srv/f"));
+        assert_eq!(ask(b"3").as_deref(), Some("/srv/deep/f"));
+        assert_eq!(ask(b"4").as_deref(), Some("/etc/ab/f"), "only a common beginning of the name");
+        // One end outside of what is known: nothing is trusted any more.
+        dirs.moved(place(b"1", b"x"), place(b"gone", b"x"));
+        assert!(dirs.known.is_empty());
+    }
+
+    #[test]
+    fn a_directory_that_moves_into_a_store_is_not_heard_of_any_more() {
+        let mut dirs = dirs();
+        for (handle, path) in [(b"1", "/srv"), (b"2", "/srv/dump"), (b"3", "/var/lib/mysql")] {
+            know(&mut dirs, handle, path);
+        }
+        assert!(dirs.managed(place(b"2", b"t.ibd"), false).is_some());
+        dirs.moved(place(b"1", b"dump"), place(b"3", b"dump"));
+        assert!(dirs.managed(place(b"2", b"t.ibd"), false).is_none());
+    }
+}

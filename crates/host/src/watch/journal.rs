@@ -1,0 +1,163 @@
+//! The log's writing side: files of JSON lines (`line`), `log.N` with the highest number in use, bounded in size and number.
+//!
+//! A line is with the kernel when [`Journal::flush`] returns: a reader sees it, and so does the next start if this process is
+//! killed. After a power cut the last lines may be missing; the next `started` mark says that nothing before it is complete.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use greenroom_core::drift::Actor;
+use jiff::Timestamp;
+
+use super::line::{Event, Line, Mark, MarkKind};
+
+/// How large a file may become, and how many there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of one file.
+    pub size: u64,
+    /// Files, the one in use included.
+    pub files: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { size: 8 << 20, files: 8 }
+    }
+}
+
+/// An open log.
+pub(super) struct Journal {
+    dir: PathBuf,
+    bounds: Bounds,
+    file: File,
+    number: u64,
+    written: u64,
+    seq: u64,
+    /// Lines that are not yet written.
+    buffer: Vec<u8>,
+    actors: HashMap<Actor, u64>,
+}
+
+/// The files of a log, oldest first.
+pub(super) fn files(dir: &Path) -> io::Result<VecDeque<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(VecDeque::new()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if let Some(number) = entry.file_name().to_str().and_then(|name| name.strip_prefix("log.")?.parse().ok()) {
+            found.push((number, entry.path()));
+        }
+    }
+    found.sort_unstable();
+    Ok(found.into())
+}
+
+impl Journal {
+    /// Goes on with the log in `dir`, in a new file, with the numbers of lines from `seq`.
+    pub(super) fn open(dir: &Path, bounds: Bounds, seq: u64) -> io::Result<Self> {
+        let number = files(dir)?.back().map_or(0, |(number, _)| *number) + 1;
+        let file = create(dir, number)?;
+        let mut out = Self {
+            dir: dir.to_owned(),
+            bounds,
+            file,
+            number,
+            written: 0,
+            seq,
+            buffer: Vec::new(),
+            actors: HashMap::new(),
+        };
+        out.drop_old()?;
+        Ok(out)
+    }
+
+    /// Adds an event; its number is given here.
+    pub(super) fn event(&mut self, mut event: Event) -> io::Result<()> {
+        self.make_room(event.at)?;
+        event.by = match event.actor.take() {
+            Some(actor) => Some(self.actor(actor)?),
+            None => None,
+        };
+        event.seq = self.next();
+        self.line(&Line::Event(event))
+    }
+
+    /// Adds a mark.
+    pub(super) fn mark(&mut self, at: Timestamp, mark: MarkKind, note: Option<String>) -> io::Result<()> {
+        let mark = Mark { seq: self.next(), at, mark, note };
+        self.line(&Line::Mark(mark))
+    }
+
+    /// Writes what was added.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            self.file.write_all(&self.buffer)?;
+            self.written += self.buffer.len() as u64;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes and waits for the disk.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.file.sync_data()
+    }
+
+    fn next(&mut self) -> u64 {
+        let seq = self.seq;
+        self.seq += 1;
+        seq
+    }
+
+    fn actor(&mut self, actor: Actor) -> io::Result<u64> {
+        if let Some(id) = self.actors.get(&actor) {
+            return Ok(*id);
+        }
+        let id = self.actors.len() as u64;
+        self.actors.insert(actor.clone(), id);
+        self.line(&Line::Actor { id, actor })?;
+        Ok(id)
+    }
+
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        serde_json::to_writer(&mut self.buffer, line)?;
+        self.buffer.push(b'\n');
+        Ok(())
+    }
+
+    fn make_room(&mut self, at: Timestamp) -> io::Result<()> {
+        if self.written + (self.buffer.len() as u64) < self.bounds.size {
+            return Ok(());
+        }
+        self.sync()?;
+        self.number += 1;
+        self.file = create(&self.dir, self.number)?;
+        self.written = 0;
+        self.actors.clear();
+        self.mark(at, MarkKind::Rotated, None)?;
+        self.drop_old()
+    }
+
+    fn drop_old(&mut self) -> io::Result<()> {
+        let mut all = files(&self.dir)?;
+        while all.len() > self.bounds.files.max(1)
+            && let Some((_, path)) = all.pop_front()
+        {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+fn create(dir: &Path, number: u64) -> io::Result<File> {
+    OpenOptions::new().create_new(true).append(true).mode(0o600).open(dir.join(format!("log.{number}")))
+}

@@ -1,0 +1,132 @@
+//! One line of the log, as JSON.
+//!
+//! A file of the log is whole by itself: an actor stands in it once, in front of its first event, and events name it by its number.
+
+use greenroom_core::TreePath;
+use greenroom_core::drift::Actor;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What happened to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A name was made.
+    Created,
+    /// Its content was written.
+    Modified,
+    /// Owner, mode, times, attributes or the number of names.
+    Metadata,
+    /// The name is gone.
+    Deleted,
+    /// It has another name: [`Event::from`] or [`Event::to`] says which.
+    Moved,
+}
+
+/// What one process did to one path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Grows by one for each line of events and marks.
+    pub seq: u64,
+    /// When the last of it was read from the kernel.
+    pub at: Timestamp,
+    /// Where.
+    pub path: TreePath,
+    /// All that happened, each once.
+    pub what: Vec<What>,
+    /// It is a directory.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dir: bool,
+    /// The name it had before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<TreePath>,
+    /// The name it has now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<TreePath>,
+    /// For a file with several names: device (major, minor) and inode number. A change under one name is one under all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<(u32, u32, u64)>,
+    /// The number of its actor in this file of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<u64>,
+    /// Who did it, where that is known.
+    #[serde(skip)]
+    pub actor: Option<Actor>,
+    /// A process of Greenroom did it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub own: bool,
+}
+
+/// Something that the log says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// As of events.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub mark: MarkKind,
+    /// More about it, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// The kinds of marks. After each but `Rotated` there may be changes that no event tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MarkKind {
+    /// The watch began: nothing before is known of.
+    Started,
+    /// The watch ended as it should.
+    Stopped,
+    /// The kernel dropped events.
+    Overflow,
+    /// Which process did something was lost for a moment; the changes were not.
+    ActorsLost,
+    /// A new file of the log began.
+    Rotated,
+}
+
+/// Any line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Line {
+    Event(Event),
+    Mark(Mark),
+    Actor { id: u64, actor: Actor },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_back_as_they_were_written() {
+        let event = Event {
+            seq: 3,
+            at: "2026-11-24T10:00:00.5Z".parse().unwrap(),
+            path: TreePath::new(b"/etc/\xff\n"),
+            what: vec![What::Created, What::Moved],
+            dir: false,
+            from: Some("/etc/y".into()),
+            to: None,
+            inode: Some((8, 1, 77)),
+            by: Some(4),
+            actor: None,
+            own: true,
+        };
+        let text = serde_json::to_string(&Line::Event(event.clone())).unwrap();
+        assert!(!text.contains('\n'));
+        let Line::Event(again) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
+        assert_eq!(again, event);
+        let mark = Mark { seq: 1, at: event.at, mark: MarkKind::ActorsLost, note: None };
+        let text = serde_json::to_string(&Line::Mark(mark.clone())).unwrap();
+        let Line::Mark(again) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
+        assert_eq!(again, mark);
+    }
+}

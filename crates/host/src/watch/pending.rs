@@ -1,0 +1,162 @@
+//! Events between the kernel's queue and the log: those of one process on one path become one line, and a path that is written
+//! to again and again by the same process becomes a line every ten seconds, not one for each write.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use greenroom_core::TreePath;
+
+use super::line::What;
+use super::processes::Image;
+
+/// How long the same thing is held back once it is on record.
+const HOLD: Duration = Duration::from_secs(10);
+/// More are not remembered: then all are forgotten, and some lines are written twice.
+const MANY: usize = 50_000;
+
+/// One line to be.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) path: TreePath,
+    pub(super) pid: u32,
+    pub(super) image: Option<Arc<Image>>,
+    pub(super) what: Vec<What>,
+    pub(super) dir: bool,
+    pub(super) from: Option<TreePath>,
+    pub(super) to: Option<TreePath>,
+}
+
+type Key = (TreePath, u32, usize);
+
+/// Changes that wait.
+#[derive(Default)]
+pub(super) struct Pending {
+    order: Vec<Change>,
+    index: HashMap<Key, usize>,
+    logged: HashMap<Key, (Instant, Vec<What>)>,
+    held: HashMap<Key, Change>,
+}
+
+fn key(change: &Change) -> Key {
+    (change.path.clone(), change.pid, change.image.as_ref().map_or(0, |image| Arc::as_ptr(image) as usize))
+}
+
+impl Pending {
+    /// Adds a change to those of this turn.
+    pub(super) fn add(&mut self, change: Change) {
+        let moved = change.from.is_some() || change.to.is_some();
+        let key = key(&change);
+        if !moved && let Some(known) = self.index.get(&key).and_then(|at| self.order.get_mut(*at)) {
+            // What makes the last of a path's names come or go must stay in its order.
+            let ends = |list: &[What]| list.iter().any(|w| matches!(w, What::Deleted | What::Moved));
+            if !ends(&known.what) {
+                known.what.extend(change.what.iter().filter(|w| !known.what.contains(w)).copied().collect::<Vec<_>>());
+                return;
+            }
+        }
+        self.index.insert(key, self.order.len());
+        self.order.push(change);
+    }
+
+    /// What is to be written now, in order.
+    pub(super) fn take(&mut self, now: Instant) -> Vec<Change> {
+        self.index.clear();
+        if self.logged.len() > MANY {
+            self.logged.clear();
+        }
+        let mut out: Vec<Change> = Vec::with_capacity(self.order.len());
+        let due = |logged: &HashMap<Key, (Instant, Vec<What>)>, key: &Key| {
+            logged.get(key).is_none_or(|(at, _)| now.duration_since(*at) >= HOLD)
+        };
+        let ready: HashSet<Key> = self.held.keys().filter(|key| due(&self.logged, key)).cloned().collect();
+        out.extend(ready.iter().filter_map(|key| self.held.remove(key)));
+        for change in std::mem::take(&mut self.order) {
+            let key = key(&change);
+            let repeats = change.from.is_none()
+                && change.to.is_none()
+                && change.what.iter().all(|w| matches!(w, What::Modified | What::Metadata))
+                && self.logged.get(&key).is_some_and(|(_, what)| change.what.iter().all(|w| what.contains(w)));
+            if repeats && ready.contains(&key) {
+                // The line that was held back says it.
+            } else if repeats && !due(&self.logged, &key) {
+                self.held.insert(key, change);
+            } else {
+                // What was held back happened before this.
+                out.extend(self.held.remove(&key));
+                out.push(change);
+            }
+        }
+        for change in &out {
+            self.logged.insert(key(change), (now, change.what.clone()));
+        }
+        // A path that is not written to any more is no repetition when it is again.
+        if !out.is_empty() || self.held.is_empty() {
+            let held = &self.held;
+            self.logged.retain(|key, (at, _)| now.duration_since(*at) < HOLD || held.contains_key(key));
+        }
+        out
+    }
+
+    /// Everything that waits, when the watch ends or something is about to be read.
+    pub(super) fn all(&mut self) -> Vec<Change> {
+        self.index.clear();
+        let mut out: Vec<Change> = self.held.drain().map(|(_, change)| change).collect();
+        out.append(&mut self.order);
+        out
+    }
+
+    /// Whether something waits for its time.
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(path: &str, pid: u32, what: What) -> Change {
+        Change { path: path.into(), pid, image: None, what: vec![what], dir: false, from: None, to: None }
+    }
+
+    fn paths(list: &[Change]) -> Vec<String> {
+        list.iter().map(|c| format!("{} {} {:?}", c.path, c.pid, c.what)).collect()
+    }
+
+    #[test]
+    fn what_one_process_does_to_a_path_in_a_turn_is_one_line() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        for (pid, what) in [(1, What::Created), (1, What::Modified), (2, What::Modified), (1, What::Modified)] {
+            pending.add(change("/etc/a", pid, what));
+        }
+        assert_eq!(paths(&pending.take(now)), ["/etc/a 1 [Created, Modified]", "/etc/a 2 [Modified]"]);
+        // Deleted and made again: in this order.
+        for what in [What::Deleted, What::Created, What::Modified] {
+            pending.add(change("/etc/b", 1, what));
+        }
+        assert_eq!(paths(&pending.take(now)), ["/etc/b 1 [Deleted]", "/etc/b 1 [Created, Modified]"]);
+    }
+
+    #[test]
+    fn repetitions_are_held_back_and_never_lost() {
+        let (mut pending, start) = (Pending::default(), Instant::now());
+        let mut lines = 0;
+        for step in 0..100 {
+            pending.add(change("/srv/state", 1, What::Modified));
+            lines += pending.take(start + Duration::from_millis(step * 200)).len();
+        }
+        assert_eq!(lines, 2, "20 seconds of writing");
+        assert!(pending.holds());
+        pending.add(change("/srv/state", 1, What::Metadata));
+        let now = pending.take(start + Duration::from_millis(19_900));
+        assert_eq!(
+            paths(&now),
+            ["/srv/state 1 [Modified]", "/srv/state 1 [Metadata]"],
+            "something new is no repetition"
+        );
+        pending.add(change("/srv/state", 1, What::Metadata));
+        assert!(pending.take(start + Duration::from_secs(21)).is_empty());
+        assert_eq!(pending.all().len(), 1);
+    }
+}

@@ -1,0 +1,394 @@
+//! The loop.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use greenroom_core::TreePath;
+use greenroom_core::drift::Actor;
+use greenroom_core::path::Shown;
+use greenroom_core::policy::Policy;
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::WatchError;
+use super::bpf::{Record, Tracer};
+use super::dirs::Dirs;
+use super::event::{self, Event as Raw, mask};
+use super::fan::{Fan, Queue};
+use super::journal::{Bounds, Journal};
+use super::line::{Event, MarkKind, What};
+use super::log::Log;
+use super::pending::{Change, Pending};
+use super::people::{self, Names};
+use super::processes::{Image, Process, Processes};
+use super::state::{Attribution, Lock, State};
+
+/// How long events gather before they are read: the kernel puts those of one process on one name together meanwhile.
+const GATHER: Duration = Duration::from_millis(50);
+/// What one turn reads at most before it writes.
+const BATCH: usize = 1 << 20;
+
+/// How to watch.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The root of the tree.
+    pub root: PathBuf,
+    /// What its paths are.
+    pub policy: Policy,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+    /// How large the log may become.
+    pub bounds: Bounds,
+    /// How long the kernel's queue may become.
+    pub queue: Queue,
+    /// Follow processes in the kernel where that is possible.
+    pub trace: bool,
+}
+
+/// A watch that is set up.
+pub struct Watch {
+    now: fn() -> Timestamp,
+    root: PathBuf,
+    own: Vec<u8>,
+    fan: Fan,
+    dirs: Dirs,
+    tracer: Option<Tracer>,
+    processes: Processes,
+    names: Names,
+    pending: Pending,
+    journal: Journal,
+    state: State,
+    batch: Vec<u8>,
+    deferred: Vec<Record>,
+    _lock: Lock,
+}
+
+impl Watch {
+    /// Sets up a watch: from here on changes are queued.
+    ///
+    /// # Errors
+    /// There is one already; the kernel does not allow it; nothing can be watched; the log cannot be written.
+    pub fn start(options: Options) -> Result<Self, WatchError> {
+        let root = std::fs::canonicalize(&options.root)
+            .map_err(WatchError::system(format!("read {}", options.root.display())))?;
+        let dir = super::dir(&root);
+        let write = || WatchError::system(format!("write the log in {}", dir.display()));
+        let lock = Lock::take(&dir).map_err(write())?.ok_or_else(|| WatchError::Running(root.clone()))?;
+        let seq = Log::read_dir(&dir, None).map_err(WatchError::system("read the log"))?.next_seq();
+        let mut limits = Vec::new();
+        let tracer = if options.trace { start_tracer(&mut limits) } else { None };
+        let processes = Processes::now();
+        let fan = Fan::new(options.queue).map_err(WatchError::Fanotify)?;
+        if !fan.pairs {
+            limits.push("this kernel (before 5.17) reports both ends of a rename apart".to_owned());
+        }
+        let mut dirs = Dirs::new(&root, options.policy);
+        let places = mark(&root, &fan, &mut dirs, &mut limits)?;
+        let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+        let attribution = if tracer.is_some() { Attribution::Traced } else { Attribution::Looked };
+        let started = (options.now)();
+        let state = State { pid: std::process::id(), started, attribution, places, limits };
+        let mut journal = Journal::open(&dir, options.bounds, seq).map_err(write())?;
+        journal.mark(started, MarkKind::Started, None).map_err(write())?;
+        journal.flush().map_err(write())?;
+        state.write(&dir).map_err(write())?;
+        Ok(Self {
+            now: options.now,
+            names: Names::new(root.join("etc/passwd")),
+            root,
+            own: own.into_os_string().into_encoded_bytes(),
+            fan,
+            dirs,
+            tracer,
+            processes,
+            pending: Pending::default(),
+            journal,
+            state,
+            batch: Vec::with_capacity(BATCH),
+            deferred: Vec::new(),
+            _lock: lock,
+        })
+    }
+
+    /// What it can do here.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Watches until `stop` can be read.
+    ///
+    /// # Errors
+    /// The log cannot be written, or the kernel's queue not be read.
+    pub fn run(&mut self, stop: BorrowedFd<'_>) -> Result<(), WatchError> {
+        let failed = || WatchError::system("go on watching");
+        loop {
+            // Without events nothing wakes it, other than what is held back.
+            let wait = self.pending.holds().then_some(Duration::from_secs(1));
+            let woken = self.wait(stop, true, wait).map_err(failed())?;
+            if !woken.stop && woken.events && self.tracer.is_some() {
+                self.wait(stop, false, Some(GATHER)).map_err(failed())?;
+            }
+            while self.turn().map_err(failed())? {}
+            if woken.stop {
+                break;
+            }
+        }
+        for change in self.pending.all() {
+            self.write(change).map_err(failed())?;
+        }
+        self.journal.mark((self.now)(), MarkKind::Stopped, None).map_err(failed())?;
+        self.journal.sync().map_err(failed())
+    }
+
+    fn wait(&self, stop: BorrowedFd<'_>, events: bool, limit: Option<Duration>) -> io::Result<Woken> {
+        let mut fds = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+        if let Some(tracer) = &self.tracer {
+            fds.push(PollFd::from_borrowed_fd(tracer.as_fd(), PollFlags::IN));
+        }
+        let traced = fds.len();
+        if events {
+            fds.push(PollFd::from_borrowed_fd(self.fan.as_fd(), PollFlags::IN));
+        }
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        Ok(Woken { stop: ready(0), events: ready(traced) })
+    }
+
+    /// Reads what there is and writes it down. True when there may be more.
+    fn turn(&mut self) -> io::Result<bool> {
+        let records = self.records();
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        let mut room = [0u8; 64 << 10];
+        let mut parts = Vec::new();
+        while batch.len() < BATCH {
+            let len = self.fan.read(&mut room)?;
+            if len == 0 {
+                break;
+            }
+            batch.extend_from_slice(&room[..len]);
+            parts.push(len);
+        }
+        let late = self.records();
+        let earlier = self.follow(records, late);
+        let more = batch.len() >= BATCH || !self.deferred.is_empty();
+        let mut from = 0;
+        for len in parts {
+            for raw in event::events(&batch[from..from + len]) {
+                self.take(&raw, &earlier)?;
+            }
+            from += len;
+        }
+        for change in self.pending.take(Instant::now()) {
+            self.write(change)?;
+        }
+        self.journal.flush()?;
+        self.batch = batch;
+        Ok(more)
+    }
+
+    /// What happened to processes since the last time.
+    fn records(&mut self) -> Vec<Record> {
+        let mut out = Vec::new();
+        if let Some(tracer) = &mut self.tracer
+            && tracer.read(|record| out.push(record))
+        {
+            self.processes.refresh();
+            // A mark only tells: that it cannot be written will be heard with the next line.
+            let _ = self.journal.mark((self.now)(), MarkKind::ActorsLost, None);
+        }
+        out
+    }
+
+    /// Takes up what happened to processes. `first` was read before this turn's events, so they hold all that was done before it;
+    /// `late` was read after them, so that whoever made one of them is known. A process that became another program late may have
+    /// done more before, which is still in the queue: its records wait for the next turn.
+    ///
+    /// Gives what processes were before they became another program: this turn's events are of that.
+    fn follow(&mut self, first: Vec<Record>, late: Vec<Record>) -> HashMap<u32, Process> {
+        let mut earlier = HashMap::new();
+        for record in std::mem::take(&mut self.deferred).into_iter().chain(first) {
+            if let Some((pid, before)) = self.processes.replaces(&record) {
+                earlier.entry(pid).or_insert(before);
+            }
+            self.processes.apply(record);
+        }
+        let mut waits = HashSet::new();
+        for record in late {
+            let (pid, parent) = record.who();
+            if waits.contains(&pid) || waits.contains(&parent) || self.processes.replaces(&record).is_some() {
+                waits.insert(pid);
+                self.deferred.push(record);
+            } else {
+                self.processes.apply(record);
+            }
+        }
+        earlier
+    }
+
+    fn take(&mut self, raw: &Raw<'_>, earlier: &HashMap<u32, Process>) -> io::Result<()> {
+        if raw.mask & mask::OVERFLOW != 0 {
+            self.dirs.forget();
+            return self.journal.mark((self.now)(), MarkKind::Overflow, None);
+        }
+        if raw.pid == self.state.pid {
+            return Ok(());
+        }
+        let dir = raw.mask & mask::ONDIR != 0;
+        let Some(place) = raw.at else { return Ok(()) };
+        let here = self.dirs.managed(place, dir);
+        let there = raw.to.and_then(|to| self.dirs.managed(to, dir));
+        let ends = if here.is_some() || there.is_some() {
+            (raw.to.and_then(|to| self.dirs.path(to)), self.dirs.path(place))
+        } else {
+            (None, None)
+        };
+        if dir {
+            self.directory(raw);
+        }
+        if here.is_none() && there.is_none() {
+            return Ok(());
+        }
+        let image = self.image(raw.pid, earlier);
+        let base = |path: TreePath, what: Vec<What>| Change {
+            path,
+            pid: raw.pid,
+            image: image.clone(),
+            what,
+            dir,
+            from: None,
+            to: None,
+        };
+        if raw.mask & mask::RENAME != 0 {
+            if let Some(path) = here {
+                self.pending.add(Change { to: ends.0, ..base(path, vec![What::Moved]) });
+            }
+            if let Some(path) = there {
+                self.pending.add(Change { from: ends.1, ..base(path, vec![What::Moved]) });
+            }
+        } else if let Some(path) = here {
+            self.pending.add(base(path, words(raw.mask)));
+        }
+        Ok(())
+    }
+
+    /// Keeps the memory of directories true.
+    fn directory(&mut self, raw: &Raw<'_>) {
+        let (Some(place), object) = (raw.at, raw.object) else { return };
+        if let Some(to) = raw.to {
+            self.dirs.moved(place, to);
+        } else if raw.mask & (mask::MOVED_FROM | mask::MOVED_TO) != 0 {
+            self.dirs.forget();
+        } else if raw.mask & mask::DELETE != 0 {
+            self.dirs.removed(object);
+        } else if raw.mask & mask::CREATE != 0
+            && let Some(object) = object
+        {
+            self.dirs.made(object, place);
+        }
+    }
+
+    fn image(&mut self, pid: u32, earlier: &HashMap<u32, Process>) -> Option<Arc<Image>> {
+        if let Some(process) = earlier.get(&pid) {
+            return Some(Arc::clone(&process.image));
+        }
+        if self.tracer.is_none() {
+            // Nobody tells when it becomes another program: looked at anew each time.
+            self.processes.forget(pid);
+        }
+        self.processes.get(pid).map(|process| process.image)
+    }
+
+    fn write(&mut self, change: Change) -> io::Result<()> {
+        let inode = if change.dir { None } else { inode(&self.root, &change.path) };
+        let own = change.image.as_ref().is_some_and(|image| image.program == self.own);
+        let actor = change.image.as_ref().map(|image| self.actor(change.pid, image));
+        self.journal.event(Event {
+            seq: 0,
+            at: (self.now)(),
+            path: change.path,
+            what: change.what,
+            dir: change.dir,
+            from: change.from,
+            to: change.to,
+            inode,
+            by: None,
+            actor,
+            own,
+        })
+    }
+
+    fn actor(&mut self, pid: u32, image: &Image) -> Actor {
+        let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| Shown(bytes).to_string());
+        Actor {
+            pid: Some(pid),
+            process: text(&image.comm),
+            exe: text(&image.program),
+            command: people::command(&image.args),
+            user: image.uid.map(|uid| self.names.of(uid)),
+            login: image.login.map(|uid| self.names.of(uid)),
+            terminal: image.terminal.clone(),
+            from: image.from.clone(),
+            unit: image.unit.clone(),
+        }
+    }
+}
+
+struct Woken {
+    stop: bool,
+    events: bool,
+}
+
+fn start_tracer(limits: &mut Vec<String>) -> Option<Tracer> {
+    Tracer::start()
+        .inspect_err(|error| {
+            limits.push(format!("processes that end within moments stay unknown: no eBPF here ({error})"));
+        })
+        .ok()
+}
+
+/// Marks each local file system of the tree.
+fn mark(root: &Path, fan: &Fan, dirs: &mut Dirs, limits: &mut Vec<String>) -> Result<Vec<String>, WatchError> {
+    let places = crate::copy::places(root).map_err(io::Error::other);
+    let places = places.map_err(WatchError::system("find the file systems of the tree"))?;
+    let mut marked = Vec::new();
+    for (at, place) in places {
+        match fan.watch(&place).and_then(|()| dirs.add(&place)) {
+            Ok(()) => marked.push(at.to_string()),
+            Err(error) => limits.push(format!("changes below {at} are only found by scan: {error}")),
+        }
+    }
+    if marked.is_empty() {
+        return Err(WatchError::Nothing(root.to_owned(), limits.last().cloned().unwrap_or_default()));
+    }
+    Ok(marked)
+}
+
+fn words(bits: u64) -> Vec<What> {
+    let table = [
+        (mask::CREATE, What::Created),
+        (mask::MODIFY | mask::CLOSE_WRITE, What::Modified),
+        (mask::ATTRIB, What::Metadata),
+        (mask::MOVED_FROM | mask::MOVED_TO, What::Moved),
+        (mask::DELETE, What::Deleted),
+    ];
+    table.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, what)| *what).collect()
+}
+
+/// Of a file with several names.
+fn inode(root: &Path, path: &TreePath) -> Option<(u32, u32, u64)> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let at = root.join(std::ffi::OsStr::from_bytes(path.relative()));
+    let stat = rustix::fs::lstat(&at).ok()?;
+    let many = stat.st_nlink > 1 && rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+    many.then(|| (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev), stat.st_ino))
+}

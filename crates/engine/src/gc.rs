@@ -1,7 +1,8 @@
 //! Drops what nothing needs any more: rehearsals that were never applied and are not among the last, changesets that no record
 //! names, contents that no changeset names, copies that a killed process left.
 //!
-//! Never dropped: anything that an applied change or its undo refers to, and the before-images on the host itself. Rehearsals
+//! Never dropped: anything that an applied change or its undo refers to, what the record of a host keeps for its diffs and
+//! reverts, and the before-images on the host itself. Rehearsals
 //! that are being held meanwhile hold the lock of their copy, and nothing that is younger than an hour goes.
 
 use std::collections::BTreeSet;
@@ -61,8 +62,9 @@ pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> 
     for name in recent.iter().chain(old.iter().filter(|name| applied.contains(*name))) {
         kept.push(state.rehearsal(name)?);
     }
-    let needed: BTreeSet<ContentHash> = kept.iter().flat_map(changesets_of).collect();
-    let mut contents = BTreeSet::new();
+    let mut needed: BTreeSet<ContentHash> = kept.iter().flat_map(changesets_of).collect();
+    needed.extend(by_hand(state)?);
+    let mut contents = crate::drift::contents::needed(state)?;
     for id in &needed {
         contents.extend(contents_of(&state.changeset(id)?));
     }
@@ -82,6 +84,14 @@ pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> 
 fn applied(state: &State) -> Result<BTreeSet<String>, EngineError> {
     let entries = state.ledger.entries(&Filter::default())?.entries;
     Ok(entries.into_iter().filter(|e| e.change.is_some()).filter_map(|e| e.rehearsal).collect())
+}
+
+/// The changesets of what was adopted and reverted: no rehearsal has them. One whose attempt came to nothing may be gone.
+fn by_hand(state: &State) -> Result<Vec<ContentHash>, EngineError> {
+    let entries = state.ledger.entries(&Filter::default())?.entries;
+    let of = entries.iter().filter(|e| e.change.is_some() && e.rehearsal.is_none());
+    let ids = of.filter_map(|e| e.detail.get("changeset")?.as_str()?.parse().ok());
+    Ok(ids.filter(|id| state.changeset_path(id).exists()).collect())
 }
 
 fn changesets_of(rehearsal: &Rehearsal) -> Vec<ContentHash> {

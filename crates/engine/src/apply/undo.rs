@@ -62,6 +62,7 @@ pub(crate) fn inverse_record(of: &ChangeRecord, change: &str) -> ChangeRecord {
         standing: Standing::Open,
         services: Vec::new(),
         notes: Vec::new(),
+        edits: Vec::new(),
         ..of.clone()
     }
 }
@@ -78,6 +79,15 @@ fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineEr
         return Err(EngineError::refused(
             format!("{} was taken back already, by {}", of.change, by.change),
             format!("`greenroom undo {}` brings it back", by.change),
+        ));
+    }
+    if !of.no_way_back.is_empty() {
+        let paths: Vec<String> = of.no_way_back.iter().take(10).map(ToString::to_string).collect();
+        let more = of.no_way_back.len().saturating_sub(paths.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        return Err(EngineError::refused(
+            format!("{} has no way back: what was there before it is not at hand for {}{more}", of.change, paths.join(", ")),
+            "what was there has to be brought back by hand, from a package or a backup",
         ));
     }
     let dead = of.parts.iter().find_map(|p| match &p.part {

@@ -1,12 +1,16 @@
 //! The commands, one file each, and what they share: opening the state, who asks, finishing what a crash left.
 
+mod adopt;
 mod apply;
 mod doctor;
+mod drift;
 mod gc;
 mod hotfix;
 mod log;
 mod rehearse;
+mod revert;
 mod show;
+mod status;
 mod undo;
 
 use clap::CommandFactory as _;
@@ -15,7 +19,7 @@ use greenroom_engine::{Asked, EngineError, Outcome, Progress as _, State};
 use greenroom_host::apply::NoFaults;
 
 use crate::args::{Cli, Command, Global};
-use crate::error::{Failure, status};
+use crate::error::{Failure, status as exit_status};
 use crate::ui::Ui;
 
 /// Runs a command; the exit status where it ended by itself.
@@ -27,6 +31,10 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Apply(args) => apply::run(&cli.global, args, ui),
         Command::Undo(args) => undo::run(&cli.global, args, ui),
         Command::Log(args) => log::run(&cli.global, args, ui),
+        Command::Status(args) => status::run(&cli.global, args, ui),
+        Command::Drift(args) => drift::run(&cli.global, args, ui),
+        Command::Adopt(args) => adopt::run(&cli.global, args, ui),
+        Command::Revert(args) => revert::run(&cli.global, args, ui),
         Command::Recover => recover(&cli.global, ui),
         Command::Gc(args) => gc::run(&cli.global, args, ui),
         Command::Doctor => doctor::run(&cli.global, ui),
@@ -34,7 +42,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
             let mut text = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "greenroom", &mut text);
             ui.print(&String::from_utf8_lossy(&text))?;
-            Ok(status::DONE)
+            Ok(exit_status::DONE)
         }
     }
 }
@@ -46,7 +54,7 @@ pub(crate) fn asked() -> Asked {
 
 fn open_as_root(global: &Global) -> Result<State, Failure> {
     if !rustix::process::geteuid().is_root() {
-        return Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"));
+        return Err(Failure::new(exit_status::FAULT, "Greenroom needs root").hint("run it with sudo"));
     }
     Ok(State::open(&global.state)?)
 }
@@ -76,8 +84,8 @@ fn standing_tests(global: &Global, leave_out: bool, ui: &Ui) -> Result<Vec<Test>
 
 pub(crate) fn exit(outcome: Outcome) -> u8 {
     match outcome {
-        Outcome::Done => status::DONE,
-        Outcome::Failed => status::FAILED,
+        Outcome::Done => exit_status::DONE,
+        Outcome::Failed => exit_status::FAILED,
     }
 }
 
@@ -91,5 +99,10 @@ fn recover(global: &Global, ui: &Ui) -> Result<u8, Failure> {
     } else {
         ui.print("nothing was interrupted\n")?;
     }
-    Ok(status::DONE)
+    Ok(exit_status::DONE)
+}
+
+/// `1 path`, `2 paths`
+fn counted(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }

@@ -29,7 +29,7 @@ use serde::Serialize;
 pub(crate) use drive::{Drive, Ended, chain};
 pub use record::{ChangeRecord, Edit, Kind, PartRecord, Records, Standing, Step};
 pub use recover::recover;
-pub(crate) use refusal::host_error;
+pub(crate) use refusal::{conflicts as refused, host_error};
 pub use refusal::{Conflicts, describe};
 pub use undo::undo;
 pub(crate) use undo::{inverse_record, recorded};
@@ -179,6 +179,7 @@ pub fn apply(
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: None };
     drive.run(&mut record)?;
     close(state, &records, &record, asked, &tools)?;
+    crate::drift::moved(state, &site, &guard, asked, progress);
     Ok(Report::of(&record, began))
 }
 
@@ -222,7 +223,7 @@ fn check_all(site: &Site, parts: &[Part], changesets: &[Option<Changeset>]) -> R
         }
         let found = conflicts(site, &fresh(changeset, &seen))?;
         if !found.is_empty() {
-            return Err(refusal::conflicts(&found));
+            return Err(refused(&found));
         }
         seen.extend(changeset.entries().iter().map(|entry| &entry.path));
     }

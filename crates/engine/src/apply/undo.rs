@@ -47,6 +47,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: Some(&of) };
     drive.run(&mut record)?;
     close(state, &records, &record, asked, &tools)?;
+    crate::drift::moved(state, &site, &guard, asked, progress);
     Ok(Report::of(&record, began))
 }
 

@@ -51,7 +51,7 @@ pub fn adopt(
     let mut found = find(state, &site, Some(&guard), false, asked, progress)?;
     let chosen = select(&found.look.drift, &wanted.selection, Toward::Host)?;
     if chosen.is_empty() {
-        return super::adopt_runtime(state, &site, &mut found, wanted, asked);
+        return Err(EngineError::refused("no file differs from the record", "`greenroom status` says what does"));
     }
     let forward = super::changeset(&mut found, &chosen)?;
     let no_way_back = lost(state, &site, &mut found, &forward)?;
@@ -77,7 +77,6 @@ pub fn adopt(
         return Err(error);
     }
     record.standing = Standing::Done;
-    moves::facts_of(state, &site, &mut found, wanted.selection.all, &changeset)?;
     close(state, &records, &record, asked, &tools)?;
     moves::moved(state, &site, &guard, asked, progress);
     Ok(Report::of(&record, began))

@@ -178,6 +178,12 @@ pub fn compare(old: &[u8], new: &[u8]) -> Vec<PackageChange> {
     package_changes(old, new)
 }
 
+/// The checksum of a content, as dpkg takes it.
+#[must_use]
+pub fn md5(content: &[u8]) -> Md5 {
+    Md5Hasher::digest(content).into()
+}
+
 /// The checksum of a regular file, as dpkg would take it; `None`: there is no regular file.
 ///
 /// # Errors

@@ -72,10 +72,9 @@ fn sh(host: &LabHost, script: &str) {
 }
 
 fn told(drift: &[RuntimeDrift]) -> Vec<String> {
-    drift
-        .iter()
-        .map(|d| format!("{} | {} | {}", d.kind.words(), if d.lasting { "lasts" } else { "passes" }, d.detail))
-        .collect()
+    let lasts = |d: &RuntimeDrift| if d.lasting { "lasts" } else { "passes" };
+    let one = |d: &RuntimeDrift| format!("{} {}: {}", d.kind.words(), lasts(d), d.detail);
+    drift.iter().map(|d| one(d).replace("/usr/lib/x86_64-linux-gnu/", "LIB/")).collect()
 }
 
 #[test]
@@ -102,4 +101,157 @@ fn an_idle_host_is_the_same_also_after_a_boot() {
     let later = settled(&host);
     assert_ne!(later.running.as_ref().unwrap().boot, running.boot);
     assert_eq!(told(&compare(&first, &later)), Vec::<String>::new());
+}
+
+/// Each deed with what must be told of it against the look before, and nothing else.
+const DEEDS: &[(&str, &[&str])] = &[
+    (
+        "nft add table inet t; nft 'add chain inet t c'; nft add rule inet t c tcp dport 81 drop",
+        &[
+            "firewall passes: `chain c` in table inet t is new and no file loads it: boot takes it back",
+            "firewall passes: `tcp dport 81 drop` in table inet t, chain c is new and no file loads it: boot takes it back",
+            "firewall passes: `table inet t` in the nftables rules is new and no file loads it: boot takes it back",
+        ],
+    ),
+    (
+        "printf 'flush ruleset\ntable inet t { chain c { tcp dport 81 drop; }; }\n' >/etc/nftables.conf; systemctl enable -q nftables",
+        &["units lasts: nftables.service was enabled: boot starts it"],
+    ),
+    (
+        "nft add rule inet t c tcp dport 82 drop",
+        &[
+            "firewall passes: `tcp dport 82 drop` in table inet t, chain c is new; /etc/nftables.conf says otherwise, and boot loads that",
+        ],
+    ),
+    (
+        "sysctl -qw net.ipv4.ip_forward=1",
+        &["kernel parameters passes: net.ipv4.ip_forward is 1, it was 0; no file sets it: boot takes it back"],
+    ),
+    ("echo 'net.ipv4.ip_forward = 1' >/etc/sysctl.d/90-fw.conf", &[]),
+    (
+        "sysctl -qw net.ipv4.conf.all.log_martians=1",
+        &[
+            "kernel parameters passes: net.ipv4.conf.all.log_martians is 1, it was 0; no file sets it: boot takes it back",
+        ],
+    ),
+    (
+        "echo 'net.ipv4.conf.all.log_martians = 0' >>/etc/sysctl.d/90-fw.conf",
+        &[
+            "kernel parameters passes: net.ipv4.conf.all.log_martians is 1, but /etc/sysctl.d/90-fw.conf says 0 and sets that at boot",
+        ],
+    ),
+    (
+        "hostname other",
+        &[
+            "kernel parameters passes: kernel.hostname is other, it was deeds; /etc/hostname says deeds and sets that at boot",
+        ],
+    ),
+    ("systemctl stop cron", &["units passes: cron.service does not run but is enabled: the next boot starts it"]),
+    (
+        "systemctl start cron; systemctl disable -q cron",
+        &[
+            "units lasts: cron.service was disabled: boot does not start it any more",
+            "units passes: cron.service runs but is disabled: nothing starts it at boot",
+        ],
+    ),
+    (
+        "systemctl mask -q systemd-timesyncd",
+        &["units lasts: systemd-timesyncd.service was masked: it can't be started"],
+    ),
+    (
+        "useradd -m -s /bin/bash mallory",
+        &["users lasts: the user mallory (uid 1000) was added", "groups lasts: the group mallory (gid 1000) was added"],
+    ),
+    (
+        "usermod -aG sudo mallory; echo mallory:x | chpasswd",
+        &["users lasts: the user mallory has another password", "groups lasts: mallory joined the group sudo"],
+    ),
+    (
+        "systemd-run -q --unit=listener /usr/bin/perl -MIO::Socket -e \
+         '$$s=IO::Socket::INET->new(LocalAddr=>\"127.0.0.1:8099\",Listen=>1); sleep 1e6'; sleep 1",
+        &[
+            "units passes: listener.service runs and no file describes it: it does not outlive this boot",
+            "ports passes: perl (listener.service) listens on tcp 127.0.0.1:8099; nothing starts it at boot",
+        ],
+    ),
+    (
+        "mount -t tmpfs -o noexec none /mnt",
+        &["mounts passes: none (tmpfs, noexec) is on /mnt and no file mounts it: boot takes it back"],
+    ),
+    (
+        "echo 'none /srv tmpfs nosuid 0 0' >>/etc/fstab",
+        &["mounts passes: /etc/fstab mounts /srv at boot, and it is not mounted"],
+    ),
+    ("mount /srv", &["mounts lasts: none (tmpfs, nosuid) is on /srv; /etc/fstab mounts it at boot"]),
+    (
+        "echo '*/5 * * * * /usr/local/bin/sync --token=hunter2' | crontab -",
+        &["cron lasts: `*/5 * * * * /usr/local/bin/sync …` was added to /var/spool/cron/crontabs/root"],
+    ),
+    (
+        "echo 'GRUB_CMDLINE_LINUX=\"mitigations=off\"' >/etc/default/grub",
+        &["kernel lasts: /etc/default/grub gives the kernel other parameters at boot"],
+    ),
+    // Written over in place: the inode is the same, and so is the path.
+    (
+        "f=$(ls /usr/lib/*/libcrypto.so.3); cat $f >/root/x; cp /root/x $f",
+        &[
+            "processes passes: systemd still runs the old LIB/libcrypto.so.3 (libssl3), which was replaced: \
+             `systemctl daemon-reexec` starts it again",
+            "processes passes: sshd in ssh.service still runs the old LIB/libcrypto.so.3 (libssl3), which was replaced: \
+             `systemctl restart ssh.service`",
+            "processes passes: systemd-journal in systemd-journald.service still runs the old LIB/libcrypto.so.3 (libssl3), which \
+             was replaced: `systemctl restart systemd-journald.service`",
+            "processes passes: systemd-logind in systemd-logind.service still runs the old LIB/libcrypto.so.3 (libssl3), which \
+             was replaced: `systemctl restart systemd-logind.service`",
+        ],
+    ),
+    ("systemctl restart ssh; sleep 1", &[]),
+    (
+        "cp -p /usr/sbin/cron /usr/sbin/cron.new; mv /usr/sbin/cron.new /usr/sbin/cron",
+        &["processes passes: cron in cron.service still runs the old /usr/sbin/cron (cron), which was replaced: \
+           `systemctl restart cron.service`"],
+    ),
+    (
+        "systemctl stop ssh.socket ssh.service 2>/dev/null || systemctl stop ssh",
+        &[
+            "units passes: ssh.service does not run but is enabled: the next boot starts it",
+            "ports passes: nobody listens on tcp 0.0.0.0:22 any more; sshd (ssh.service) did",
+            "ports passes: nobody listens on tcp [::]:22 any more; sshd (ssh.service) did",
+        ],
+    ),
+];
+
+#[test]
+fn each_deed_is_told_and_nothing_else_and_boot_takes_back_what_it_was_said_to() {
+    greenroom_testkit::need_root!();
+    let mut host = Lab::new().unwrap().host("deeds").unwrap();
+    host.boot(&Boot::isolated()).unwrap();
+    let base = settled(&host);
+    let mut last = base.clone();
+    let mut wrong = Vec::new();
+    for (deed, expected) in DEEDS {
+        sh(&host, deed);
+        let now = look_in(&host);
+        let found = told(&compare(&last, &now));
+        if found != *expected {
+            wrong.push(format!("{deed}\n    {}", found.join("\n    ")));
+        }
+        last = now;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // The judge of "lasts" and "passes" is a boot.
+    let key = |d: &RuntimeDrift| (d.kind, d.item.clone(), d.after.clone());
+    let lasting: Vec<_> = compare(&base, &last).iter().filter(|d| d.lasting).map(key).collect();
+    host.poweroff().unwrap();
+    host.boot(&Boot::isolated()).unwrap();
+    let left = compare(&base, &settled(&host));
+    let found: Vec<_> = left.iter().map(key).collect();
+    let gone: Vec<_> = lasting.iter().filter(|item| !found.contains(item)).collect();
+    // That a unit does not run follows from that it was disabled, which was said.
+    let said = |d: &&RuntimeDrift| lasting.iter().any(|(kind, item, _)| (*kind, item) == (d.kind, &d.item));
+    let stayed: Vec<_> = left.iter().filter(|d| !said(d)).collect();
+    assert!(
+        gone.is_empty() && stayed.is_empty(),
+        "said to last, and gone: {gone:#?}\nsaid to pass, and there: {stayed:#?}"
+    );
 }

@@ -198,7 +198,8 @@ fn is_another(pid: u32, mapping: &Mapping) -> bool {
             let dev = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
             dev == mapping.dev && meta.ino() != mapping.inode
         }
-        Err(e) => e.kind() == io::ErrorKind::NotFound,
+        // Of a process that ends at this moment nothing is found either.
+        Err(e) => e.kind() == io::ErrorKind::NotFound && identity(&format!("/proc/{pid}/root")).is_ok(),
     }
 }
 

@@ -191,9 +191,10 @@ fn take(command: &str, from: &str, makers: &mut Makers) {
     };
     let load = match rest {
         ["-f" | "--file", rest @ ..] if tool == "nft" && rest.len() == 1 => file(rest.first()),
-        [.., "<", _] | [_] if tool.ends_with("-restore") => file(rest.last()),
         // Options that change nothing about an empty firewall.
-        [options @ .., last] if tool.ends_with("-restore") && options.iter().all(|o| matches!(*o, "-w" | "--wait")) => {
+        [options @ .., "<", last] | [options @ .., last]
+            if tool.ends_with("-restore") && options.iter().all(|o| matches!(*o, "-w" | "--wait")) =>
+        {
             file(Some(last))
         }
         _ => None,

@@ -171,6 +171,7 @@ pub fn apply(
     progress.begin("checking that the host is as rehearsed");
     check_all(&site, &rehearsal.parts, &changesets)?;
     let mut record = new_record(state, &records, &rehearsal, wanted, asked)?;
+    crate::drift::about_to(&site)?;
     progress.begin("putting it in place");
     let shell = live_shell(&site);
     let place = Place { manager: Manager::of(&site.root), shell: &shell };

@@ -44,9 +44,10 @@ pub fn recover(
     if record.kind == Kind::Adopt {
         // Nothing of the tree was touched: the file engine has it on record, or it never was.
         if matches!(record.standing, Standing::Open) {
-            crate::drift::recover_adoption(&guard, &mut record, faults)?;
+            crate::drift::recover_adoption(&site, &guard, &mut record, faults)?;
         }
         close(state, &records, &record, asked, &tools)?;
+        crate::drift::moved(state, &site, &guard, asked, progress);
         return Ok(Some(Report::of(&record, began)));
     }
     let of = record.of.as_ref().map(|of| records.read(of)).transpose()?;

@@ -39,6 +39,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
         actor: asked.actor.clone(),
         ..inverse_record(&of, &change)
     };
+    crate::drift::about_to(&site)?;
     progress.begin("taking it back");
     let shell = super::live_shell(&site);
     let place = Place { manager: Manager::of(&site.root), shell: &shell };

@@ -14,7 +14,7 @@ use greenroom_host::apply::{Direction, Faults, Guard, HostState, Phase};
 
 use super::look::{Finding, find};
 use super::select::{Selection, Toward, select};
-use super::{edits, moves};
+use super::{edits, facts, moves};
 use crate::apply::{
     ChangeRecord, FromBlobs, Kind, Records, Report, Standing, Tools, close, fresh_id, host_error, part_records,
 };
@@ -50,7 +50,7 @@ pub fn adopt(
     let records = Records::open(&site.root)?;
     let mut found = find(state, &site, Some(&guard), false, asked, progress)?;
     let chosen = select(&found.look.drift, &wanted.selection, Toward::Host)?;
-    if chosen.is_empty() {
+    if chosen.is_empty() && !(wanted.selection.all && !found.look.runtime.is_empty()) {
         return Err(EngineError::refused("no file differs from the record", "`greenroom status` says what does"));
     }
     let forward = super::changeset(&mut found, &chosen)?;
@@ -66,6 +66,9 @@ pub fn adopt(
     record.name = name(&found, &chosen);
     record.why.clone_from(&wanted.why);
     record.edits = edits(&found.look.drift, &chosen);
+    if wanted.selection.all {
+        record.notes.extend(found.look.runtime.iter().map(|one| format!("taken on record: {}", one.detail)));
+    }
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &[] };
     progress.begin("putting it on record");
@@ -77,6 +80,7 @@ pub fn adopt(
         return Err(error);
     }
     record.standing = Standing::Done;
+    facts::adopted(&site, wanted.selection.all, &changeset.entries().iter().map(|e| e.path.clone()).collect())?;
     close(state, &records, &record, asked, &tools)?;
     moves::moved(state, &site, &guard, asked, progress);
     Ok(Report::of(&record, began))
@@ -160,11 +164,20 @@ pub(super) fn name(found: &Finding, chosen: &[usize]) -> String {
 ///
 /// # Errors
 /// The file engine's.
-pub(crate) fn recover(guard: &Guard<'_>, record: &mut ChangeRecord, faults: &dyn Faults) -> Result<(), EngineError> {
+pub(crate) fn recover(
+    site: &Site,
+    guard: &Guard<'_>,
+    record: &mut ChangeRecord,
+    faults: &dyn Faults,
+) -> Result<(), EngineError> {
     let known = guard.host().changes().map_err(host_error)?;
     let journal = known.iter().find(|r| r.id == record.change);
     record.standing = match journal {
-        Some(journal) if journal.phase == Phase::Closed => Standing::Done,
+        Some(journal) if journal.phase == Phase::Closed => {
+            let changeset = guard.host().changeset(journal).map_err(host_error)?;
+            facts::adopted(site, false, &changeset.entries().iter().map(|e| e.path.clone()).collect())?;
+            Standing::Done
+        }
         Some(journal) => {
             guard.recover(journal, Direction::Back, faults).map_err(host_error)?;
             Standing::TakenBack

@@ -23,7 +23,7 @@ use serde::Serialize;
 use super::attribute::{Found, attribute};
 use super::group::{Databases, group};
 use super::place::{Before, Place};
-use super::{contents, moves};
+use super::{contents, facts, moves};
 use crate::apply::host_error;
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
@@ -174,12 +174,14 @@ pub(super) fn find(
     add_from_before(&mut drift, &place.modified, &baseline, since)?;
     let transactions = dpkg::history(&mut tree, Some(&since.to_string()));
     let groups = grouped(&mut drift, &databases, &transactions, &mut tree, &mut problems);
+    let (runtime, gaps) = facts::differences(site)?;
+    problems.extend(gaps.into_iter().map(|what| Problem { path: None, what }));
     let look = Look {
         baseline_at: stamp(baseline.meta().at),
         recorded_at: stamp(since),
         drift,
         groups,
-        runtime: Vec::new(),
+        runtime,
         problems,
         watch: watching(site, &log)?,
         paths: scanned.counts.paths,
@@ -227,6 +229,7 @@ fn first(
     let Recorded { baseline, modified, gaps, problems, .. } = Baseline::record(&site.root, &options)?;
     let kept = sink.kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     contents::remember(state, &site.root, &kept.hashes, true)?;
+    facts::record(site)?;
     place.modified = modified.iter().map(Before::from).collect();
     place.whole = true;
     place.write(&site.root)?;

@@ -18,6 +18,7 @@
 pub mod adopt;
 mod attribute;
 pub mod contents;
+mod facts;
 mod group;
 mod look;
 mod merge;

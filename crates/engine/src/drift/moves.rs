@@ -7,7 +7,7 @@ use greenroom_host::apply::{Direction, Guard, HostState, Phase, Record};
 use greenroom_host::baseline::{Baseline, Options};
 use greenroom_host::scan::Tree;
 
-use super::contents;
+use super::{contents, facts};
 use super::place::Place;
 use crate::apply::host_error;
 use crate::site::Site;
@@ -48,6 +48,7 @@ pub(super) fn catch_up(
     asked: &Asked,
 ) -> Result<(Baseline, Place), EngineError> {
     let mut place = whole(site)?;
+    facts::settle(site)?;
     let (records, last) = fresh(guard.host(), &place)?;
     if last == place.seq {
         return Ok((baseline, place));
@@ -74,9 +75,9 @@ pub(super) fn whole(site: &Site) -> Result<Place, EngineError> {
     Place::read(&site.root)?.filter(|place| place.whole).ok_or_else(damaged)
 }
 
-/// Before a change: nothing to do for files, whose record follows the changes by itself.
-pub(crate) fn about_to(_state: &State, _site: &Site) -> Result<(), EngineError> {
-    Ok(())
+/// Before a change of a host: how it is beyond files, if it has a record.
+pub(crate) fn about_to(site: &Site) -> Result<(), EngineError> {
+    facts::about_to(site)
 }
 
 /// After a change: brings the record up, if there is one. Should it fail, the next look does it.

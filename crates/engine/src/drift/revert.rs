@@ -63,7 +63,7 @@ pub fn revert(
         ..by_hand(state, Kind::Revert, &change, &changeset, asked)?
     };
     progress.begin("bringing it back");
-    moves::about_to(state, &site)?;
+    moves::about_to(&site)?;
     let shell = live_shell(&site);
     let place = Place { manager: Manager::of(&site.root), shell: &shell };
     let contents = FromBlobs(&state.blobs);

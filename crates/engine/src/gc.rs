@@ -27,6 +27,8 @@ pub struct Wanted<'a> {
     pub keep: usize,
     /// Only say what would go.
     pub dry_run: bool,
+    /// What is younger may belong to a rehearsal that is being held: [`YOUNG`].
+    pub young: Duration,
 }
 
 /// What went.
@@ -44,8 +46,8 @@ pub struct Gone {
     pub copies: usize,
 }
 
-/// What is younger than this may belong to a rehearsal that is being held.
-const YOUNG: Duration = Duration::from_secs(3600);
+/// A rehearsal is not held longer than this without having its record.
+pub const YOUNG: Duration = Duration::from_secs(3600);
 
 /// Drops what nothing needs.
 ///
@@ -75,8 +77,8 @@ pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> 
         gone.copies = greenroom_host::copy::sweep(&state.dir().join("copies"))
             .map_err(EngineError::system("remove old copies"))?;
     }
-    drop_changesets(state, &needed, wanted.dry_run, &mut gone)?;
-    drop_blobs(state, &contents, wanted.dry_run, &mut gone)?;
+    drop_changesets(state, &needed, wanted, &mut gone)?;
+    drop_blobs(state, &contents, wanted, &mut gone)?;
     Ok(gone)
 }
 
@@ -106,32 +108,37 @@ fn contents_of(changeset: &Changeset) -> impl Iterator<Item = ContentHash> + '_ 
     changeset.entries().iter().flat_map(|e| [&e.before, &e.after]).flatten().filter_map(|node| node.content())
 }
 
-fn is_young(path: &Path) -> bool {
+fn is_young(path: &Path, young: Duration) -> bool {
     let age = fs::metadata(path).and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
-    age.is_none_or(|age| age < YOUNG)
+    age.is_none_or(|age| age < young)
 }
 
 fn drop_changesets(
     state: &State,
     needed: &BTreeSet<ContentHash>,
-    dry: bool,
+    wanted: &Wanted<'_>,
     gone: &mut Gone,
 ) -> Result<(), EngineError> {
     let dir = state.dir().join("changesets");
     for entry in fs::read_dir(&dir).map_err(EngineError::file("read", &dir))?.flatten() {
         let id: Option<ContentHash> = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        if id.is_some_and(|id| needed.contains(&id)) || is_young(&entry.path()) {
+        if id.is_some_and(|id| needed.contains(&id)) || is_young(&entry.path(), wanted.young) {
             continue;
         }
         gone.changesets += 1;
-        if !dry {
+        if !wanted.dry_run {
             fs::remove_file(entry.path()).map_err(EngineError::file("delete", entry.path()))?;
         }
     }
     Ok(())
 }
 
-fn drop_blobs(state: &State, needed: &BTreeSet<ContentHash>, dry: bool, gone: &mut Gone) -> Result<(), EngineError> {
+fn drop_blobs(
+    state: &State,
+    needed: &BTreeSet<ContentHash>,
+    wanted: &Wanted<'_>,
+    gone: &mut Gone,
+) -> Result<(), EngineError> {
     let damaged = |error: greenroom_store::blobs::BlobError| EngineError::Damaged {
         path: state.dir().join("blobs"),
         source: Box::new(error),
@@ -141,12 +148,12 @@ fn drop_blobs(state: &State, needed: &BTreeSet<ContentHash>, dry: bool, gone: &m
         let path = state.blobs.path(hash);
         let ctime = fs::metadata(&path).map(|m| std::os::unix::fs::MetadataExt::ctime(&m)).unwrap_or(i64::MAX);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        if i64::try_from(now).unwrap_or(0) - ctime < i64::try_from(YOUNG.as_secs()).unwrap_or(0) {
+        if i64::try_from(now).unwrap_or(0) - ctime < i64::try_from(wanted.young.as_secs()).unwrap_or(0) {
             continue;
         }
         gone.blobs += 1;
         gone.bytes += fs::metadata(&path).map_or(0, |m| m.len());
-        if !dry {
+        if !wanted.dry_run {
             state.blobs.remove(hash).map_err(damaged)?;
         }
     }

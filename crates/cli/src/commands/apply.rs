@@ -49,7 +49,9 @@ pub(super) fn tell(report: &Report, ui: &Ui) -> Result<u8, Failure> {
             out.push_str("  it cannot be taken back: what was there before is not at hand for\n");
             report.no_way_back.iter().for_each(|path| out.push_str(&format!("    {path}\n")));
         }
-        "applied" | "undone" | "adopted" | "reverted" => out.push_str(&format!("  to take it back: greenroom undo {}\n", report.change)),
+        "applied" | "undone" | "adopted" | "reverted" => {
+            out.push_str(&format!("  to take it back: greenroom undo {}\n", report.change))
+        }
         _ => out.push_str("  the host is as before\n"),
     }
     ui.print(&out)?;

@@ -34,7 +34,8 @@ pub(super) fn run(global: &Global, args: &Drift, ui: &Ui) -> Result<u8, Failure>
     } else {
         let text = listing(&look, args.expand || !patterns.is_empty(), ui) + &troubles(&look, ui);
         let diffs = diffs.unwrap_or_default();
-        let diffs = diffs.iter().map(|(path, diff)| format!("\n{}\n{diff}", ui.tone(Tone::Strong, &format!("--- {path}"))));
+        let diffs =
+            diffs.iter().map(|(path, diff)| format!("\n{}\n{diff}", ui.tone(Tone::Strong, &format!("--- {path}"))));
         ui.print(&(text + &diffs.collect::<String>()))?;
     }
     let clean = look.drift.is_empty() && look.runtime.is_empty();

@@ -28,7 +28,8 @@ fn summary(look: &Look, ui: &Ui) -> String {
     let at = short(&look.baseline_at);
     if places == 0 {
         let paths = look.paths;
-        let mut out = format!("{} ({paths} paths, record of {at})\n", ui.tone(Tone::Good, "this host is as its record says"));
+        let mut out =
+            format!("{} ({paths} paths, record of {at})\n", ui.tone(Tone::Good, "this host is as its record says"));
         out.push_str(&troubles(look, ui));
         return out;
     }
@@ -91,7 +92,8 @@ fn watch(watch: &Watching) -> String {
         Some(Attribution::Traced) => "every process is followed",
         _ => "processes are looked up when their event is read: a short one may be missed",
     };
-    let since = watch.complete_since.as_deref().map_or_else(String::new, |at| format!(", complete since {}", short(at)));
+    let since =
+        watch.complete_since.as_deref().map_or_else(String::new, |at| format!(", complete since {}", short(at)));
     let mut out = format!("\na watch runs{since}; {how}\n");
     watch.limits.iter().for_each(|limit| out.push_str(&format!("  {limit}\n")));
     out

@@ -29,8 +29,8 @@ use serde::Serialize;
 pub(crate) use drive::{Drive, Ended, chain};
 pub use record::{ChangeRecord, Edit, Kind, PartRecord, Records, Standing, Step};
 pub use recover::recover;
-pub(crate) use refusal::{conflicts as refused, host_error};
 pub use refusal::{Conflicts, describe};
+pub(crate) use refusal::{conflicts as refused, host_error};
 pub use undo::undo;
 pub(crate) use undo::{inverse_record, recorded};
 
@@ -180,7 +180,7 @@ pub fn apply(
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: None };
     drive.run(&mut record)?;
     close(state, &records, &record, asked, &tools)?;
-    crate::drift::moved(state, &site, &guard, asked, progress);
+    crate::drift::moved(state, &site, &guard, asked, &tools);
     Ok(Report::of(&record, began))
 }
 

@@ -47,7 +47,7 @@ pub fn recover(
             crate::drift::recover_adoption(&site, &guard, &mut record, faults)?;
         }
         close(state, &records, &record, asked, &tools)?;
-        crate::drift::moved(state, &site, &guard, asked, progress);
+        crate::drift::moved(state, &site, &guard, asked, &tools);
         return Ok(Some(Report::of(&record, began)));
     }
     let of = record.of.as_ref().map(|of| records.read(of)).transpose()?;
@@ -69,7 +69,7 @@ pub fn recover(
         Standing::Done | Standing::TakenBack => {}
     }
     close(state, &records, &record, asked, &tools)?;
-    crate::drift::moved(state, &site, &guard, asked, progress);
+    crate::drift::moved(state, &site, &guard, asked, &tools);
     Ok(Some(Report::of(&record, began)))
 }
 

@@ -48,7 +48,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: Some(&of) };
     drive.run(&mut record)?;
     close(state, &records, &record, asked, &tools)?;
-    crate::drift::moved(state, &site, &guard, asked, progress);
+    crate::drift::moved(state, &site, &guard, asked, &tools);
     Ok(Report::of(&record, began))
 }
 
@@ -88,7 +88,11 @@ fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineEr
         let more = of.no_way_back.len().saturating_sub(paths.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         return Err(EngineError::refused(
-            format!("{} has no way back: what was there before it is not at hand for {}{more}", of.change, paths.join(", ")),
+            format!(
+                "{} has no way back: what was there before it is not at hand for {}{more}",
+                of.change,
+                paths.join(", ")
+            ),
             "what was there has to be brought back by hand, from a package or a backup",
         ));
     }

@@ -50,7 +50,8 @@ pub fn adopt(
     let records = Records::open(&site.root)?;
     let mut found = find(state, &site, Some(&guard), false, asked, progress)?;
     let chosen = select(&found.look.drift, &wanted.selection, Toward::Host)?;
-    if chosen.is_empty() && !(wanted.selection.all && !found.look.runtime.is_empty()) {
+    let has_more = wanted.selection.all && !found.look.runtime.is_empty();
+    if chosen.is_empty() && !has_more {
         return Err(EngineError::refused("no file differs from the record", "`greenroom status` says what does"));
     }
     let forward = super::changeset(&mut found, &chosen)?;
@@ -58,11 +59,8 @@ pub fn adopt(
     let (changeset, goes_forward) =
         if no_way_back.is_empty() { (forward.into_inverse(), false) } else { (forward, true) };
     let change = fresh_id(state, &records)?;
-    let mut record = ChangeRecord {
-        forward: goes_forward,
-        no_way_back,
-        ..by_hand(state, Kind::Adopt, &change, &changeset, asked)?
-    };
+    let mut record =
+        ChangeRecord { forward: goes_forward, no_way_back, ..by_hand(state, Kind::Adopt, &change, &changeset, asked)? };
     record.name = name(&found, &chosen);
     record.why.clone_from(&wanted.why);
     record.edits = edits(&found.look.drift, &chosen);
@@ -82,16 +80,11 @@ pub fn adopt(
     record.standing = Standing::Done;
     facts::adopted(&site, wanted.selection.all, &changeset.entries().iter().map(|e| e.path.clone()).collect())?;
     close(state, &records, &record, asked, &tools)?;
-    moves::moved(state, &site, &guard, asked, progress);
+    moves::moved(state, &site, &guard, asked, &tools);
     Ok(Report::of(&record, began))
 }
 
-fn put(
-    guard: &Guard<'_>,
-    record: &ChangeRecord,
-    changeset: &Changeset,
-    tools: &Tools<'_>,
-) -> Result<(), EngineError> {
+fn put(guard: &Guard<'_>, record: &ChangeRecord, changeset: &Changeset, tools: &Tools<'_>) -> Result<(), EngineError> {
     let meta = serde_json::json!({ "change": record.change });
     let done = if record.forward {
         guard.adopt(&record.change, changeset, meta)
@@ -102,12 +95,7 @@ fn put(
 }
 
 /// The paths whose way back is closed: their old content is nowhere, or they belong to the boot, which is never transplanted.
-fn lost(
-    state: &State,
-    site: &Site,
-    found: &mut Finding,
-    forward: &Changeset,
-) -> Result<Vec<TreePath>, EngineError> {
+fn lost(state: &State, site: &Site, found: &mut Finding, forward: &Changeset) -> Result<Vec<TreePath>, EngineError> {
     let mut out = super::missing(state, found, forward)?;
     let is_boot = |path: &&TreePath| site.policy.class(path, false) == Class::Boot;
     out.extend(forward.entries().iter().map(|e| &e.path).filter(is_boot).cloned());

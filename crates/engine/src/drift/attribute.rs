@@ -3,8 +3,8 @@
 //! An event explains a difference when it is the last thing that happened to the path: not older than the inode's change time,
 //! and a deletion where the path is gone. What no event explains was found by the scan, and nobody is named for it.
 
-use greenroom_core::drift::{Actor, FoundBy};
 use greenroom_core::Entry;
+use greenroom_core::drift::{Actor, FoundBy};
 use greenroom_host::watch::{Event, Log, What};
 use jiff::{SignedDuration, Timestamp};
 

@@ -11,7 +11,7 @@ use greenroom_core::drift::runtime::RuntimeDrift;
 use greenroom_core::drift::{Drift, FoundBy, Group};
 use greenroom_core::path::Shown;
 use greenroom_core::{ContentHash, Entry, Kind, Mtime, Node, TreePath};
-use greenroom_host::apply::{Error as HostError, Guard, HostState, Refusal};
+use greenroom_host::apply::{Error as HostError, Guard, HostState, NoFaults, Refusal};
 use greenroom_host::baseline::{Baseline, Depth, Difference, Keep, Options, Problem as Trouble, Recorded};
 use greenroom_host::dpkg::{self, Database};
 use greenroom_host::scan::Tree;
@@ -202,9 +202,8 @@ fn opened(
     // An interrupted first record is none.
     let is_new = place.as_ref().is_some_and(|place| !place.whole);
     match (Baseline::open(&site.root)?.filter(|_| !is_new), guard) {
-        (Some(baseline), Some(guard)) => {
-            moves::catch_up(state, site, guard, baseline, asked).map(|(baseline, place)| (baseline, place, None))
-        }
+        (Some(baseline), Some(guard)) => moves::catch_up(state, site, guard, baseline, asked, &NoFaults)
+            .map(|(baseline, place)| (baseline, place, None)),
         (Some(baseline), None) => Ok((baseline, moves::whole(site)?, None)),
         (None, Some(guard)) => first(state, site, guard, asked, progress),
         (None, None) => Err(EngineError::refused("this host has no record yet", "`greenroom status` makes it")),

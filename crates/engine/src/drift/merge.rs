@@ -66,7 +66,12 @@ mod tests {
             // One key was drift before, the change made another.
             (json!({}), json!({"old": 1}), json!({"old": 1, "new": 2}), json!({"new": 2})),
             (json!({"l": [1, 2]}), json!({"l": [1, 3]}), json!({"l": [3, 4]}), json!({"l": [2, 4]})),
-            (json!({"m": {"x": 1}}), json!({"m": {"x": 9}}), json!({"m": {"x": 9, "y": 2}}), json!({"m": {"x": 1, "y": 2}})),
+            (
+                json!({"m": {"x": 1}}),
+                json!({"m": {"x": 9}}),
+                json!({"m": {"x": 9, "y": 2}}),
+                json!({"m": {"x": 1, "y": 2}}),
+            ),
         ];
         for (record, before, after, expected) in table {
             assert_eq!(three(record.clone(), &before, after.clone()), expected, "{record} {before} {after}");

@@ -68,7 +68,10 @@ fn missing(state: &State, found: &mut Finding, forward: &Changeset) -> Result<Ve
     let unknown: Vec<TreePath> = forward
         .entries()
         .iter()
-        .filter(|e| e.before.is_none() && found.look.drift.iter().any(|d| d.entry.path == e.path && d.found_by == FoundBy::Package))
+        .filter(|e| {
+            e.before.is_none()
+                && found.look.drift.iter().any(|d| d.entry.path == e.path && d.found_by == FoundBy::Package)
+        })
         .map(|e| e.path.clone())
         .collect();
     let needs: Vec<contents::Need<'_>> = forward

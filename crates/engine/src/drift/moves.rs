@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use greenroom_core::{Node, TreePath};
-use greenroom_host::apply::{Direction, Guard, HostState, Phase, Record};
+use greenroom_host::apply::{Direction, Faults, Guard, HostState, Phase, Record};
 use greenroom_host::baseline::{Baseline, Options};
 use greenroom_host::scan::Tree;
 
-use super::{contents, facts};
 use super::place::Place;
-use crate::apply::host_error;
+use super::{contents, facts};
+use crate::apply::{Tools, host_error};
 use crate::site::Site;
-use crate::{Asked, EngineError, Progress, State};
+use crate::{Asked, EngineError, State};
 
 /// What Greenroom's changes made of paths, in their order.
 type Moved = BTreeMap<TreePath, Option<Box<Node>>>;
@@ -46,8 +46,10 @@ pub(super) fn catch_up(
     guard: &Guard<'_>,
     baseline: Baseline,
     asked: &Asked,
+    faults: &dyn Faults,
 ) -> Result<(Baseline, Place), EngineError> {
     let mut place = whole(site)?;
+    faults.hit("record.begun").map_err(EngineError::system("go on after record.begun"))?;
     facts::settle(site)?;
     let (records, last) = fresh(guard.host(), &place)?;
     if last == place.seq {
@@ -60,6 +62,7 @@ pub(super) fn catch_up(
     let changes: Vec<(TreePath, Option<Node>)> =
         effect.iter().map(|(path, node)| (path.clone(), node.as_deref().cloned())).collect();
     let baseline = baseline.advance(&changes, &Options::new(&site.policy, (asked.now)()))?;
+    faults.hit("record.advanced").map_err(EngineError::system("go on after record.advanced"))?;
     place.modified.retain(|one| !effect.contains_key(&one.path));
     place.seq = last;
     place.write(&site.root)?;
@@ -81,14 +84,14 @@ pub(crate) fn about_to(site: &Site) -> Result<(), EngineError> {
 }
 
 /// After a change: brings the record up, if there is one. Should it fail, the next look does it.
-pub(crate) fn moved(state: &State, site: &Site, guard: &Guard<'_>, asked: &Asked, progress: &dyn Progress) {
+pub(crate) fn moved(state: &State, site: &Site, guard: &Guard<'_>, asked: &Asked, tools: &Tools<'_>) {
     let done = Baseline::open(&site.root).map_err(EngineError::from).and_then(|baseline| match baseline {
         Some(baseline) if Place::read(&site.root)?.is_some_and(|place| place.whole) => {
-            catch_up(state, site, guard, baseline, asked).map(|_| ())
+            catch_up(state, site, guard, baseline, asked, tools.faults).map(|_| ())
         }
         _ => Ok(()),
     });
     if let Err(error) = done {
-        progress.note(&format!("the record of this host will be moved by the next status: {error}"));
+        tools.progress.note(&format!("the record of this host will be moved by the next status: {error}"));
     }
 }

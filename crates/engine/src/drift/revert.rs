@@ -72,7 +72,7 @@ pub fn revert(
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: None };
     drive.run(&mut record)?;
     close(state, &records, &record, asked, &tools)?;
-    moves::moved(state, &site, &guard, asked, progress);
+    moves::moved(state, &site, &guard, asked, &tools);
     Ok(Report::of(&record, began))
 }
 

@@ -61,10 +61,16 @@ impl Pattern {
     /// It is relative, or no glob.
     pub fn new(text: &str) -> Result<Self, EngineError> {
         if !text.starts_with('/') {
-            return Err(EngineError::usage(format!("{text} is not a path from /"), "write the whole path, from the host's /"));
+            return Err(EngineError::usage(
+                format!("{text} is not a path from /"),
+                "write the whole path, from the host's /",
+            ));
         }
         let glob = policy::glob(text).map_err(|why| {
-            EngineError::usage(format!("{text} is not a path pattern: {why}"), "a backslash takes the meaning from a * or [")
+            EngineError::usage(
+                format!("{text} is not a path pattern: {why}"),
+                "a backslash takes the meaning from a * or [",
+            )
         })?;
         Ok(Self { prefix: TreePath::from(text), glob: glob.compile_matcher() })
     }

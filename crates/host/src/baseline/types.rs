@@ -206,6 +206,9 @@ pub enum BaselineError {
     /// The record is of another version of this program.
     #[error("the record {} has a format that this version does not know", .0.display())]
     Format(PathBuf),
+    /// Somebody moved the record since it was opened.
+    #[error("the record was moved meanwhile")]
+    Moved,
     /// A file of the record.
     #[error("cannot {doing}")]
     System {

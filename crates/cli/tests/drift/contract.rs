@@ -40,7 +40,7 @@ fn a_name_cannot_forge_a_line() {
     greenroom_testkit::need_root!();
     let world = World::new();
     world.drift();
-    world.edit("printf x > \"etc/a$(printf '\\n  2026-01-01 00:00:00  /etc/shadow modified by root\\033[2J')\"");
+    world.edit("printf x > \"etc/a$(printf '\\n  2026-01-01 00:00:00  shadow modified by root\\033[2J')\"");
     for args in [&["status"][..], &["drift", "--diff", "--expand"]] {
         let text = world.text(args, if args[0] == "status" { 0 } else { 1 });
         assert!(

@@ -28,6 +28,7 @@ fn adopt_undo_redo_and_revert_lead_where_they_say() {
     world.assert_like(&before);
 
     world.edit(EDITS);
+    let after = world.reference("later");
     let reverted = world.json(&["revert", "--all", "--why", "not wanted"], 0);
     assert_eq!((reverted["change"].as_str(), reverted["outcome"].as_str()), (Some("c5"), Some("reverted")));
     world.assert_like(&before);

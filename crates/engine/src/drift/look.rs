@@ -23,7 +23,7 @@ use serde::Serialize;
 use super::attribute::{Found, attribute};
 use super::group::{Databases, group};
 use super::place::{Before, Place};
-use super::{contents, facts, moves};
+use super::{contents, facts, moves, packages};
 use crate::apply::host_error;
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
@@ -157,12 +157,10 @@ pub(super) fn find(
     let now = (asked.now)();
     let options = Options { depth: if full { Depth::Full } else { Depth::Changed }, ..Options::new(&site.policy, now) };
     let scanned = baseline.scan(&options)?;
-    if let (Some(refresh), Some(_)) = (scanned.refresh, guard) {
-        // It only spares the next scan some work.
-        let _ = refresh.save();
-    }
+    // It only spares the next scan some work.
+    let _ = baseline.refresh(scanned.refresh);
     let mut tree = Tree::open(&site.root)?;
-    let databases = Databases { record: baseline.packages()?, host: Database::read(&mut tree)? };
+    let databases = Databases { record: packages::read(&baseline)?, host: Database::read(&mut tree)? };
     let since = baseline.meta().since;
     let log = Log::read(&site.root, Some(since)).map_err(EngineError::system("read the watch's log"))?;
     let mut problems: Vec<Problem> = scanned.problems.iter().map(problem).collect();
@@ -229,6 +227,7 @@ fn first(
     let kept = sink.kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     contents::remember(state, &site.root, &kept.hashes, true)?;
     facts::record(site)?;
+    packages::forget(&site.root)?;
     place.modified = modified.iter().map(Before::from).collect();
     place.whole = true;
     place.write(&site.root)?;

@@ -23,6 +23,7 @@ mod group;
 mod look;
 mod merge;
 mod moves;
+mod packages;
 mod place;
 pub mod revert;
 mod select;

@@ -8,13 +8,13 @@ use greenroom_host::baseline::{Baseline, Options};
 use greenroom_host::scan::Tree;
 
 use super::place::Place;
-use super::{contents, facts};
+use super::{contents, facts, packages};
 use crate::apply::{Tools, host_error};
 use crate::site::Site;
 use crate::{Asked, EngineError, State};
 
 /// What Greenroom's changes made of paths, in their order.
-type Moved = BTreeMap<TreePath, Option<Box<Node>>>;
+pub(super) type Moved = BTreeMap<TreePath, Option<Box<Node>>>;
 
 /// The host's changes that are not in the record yet, the earliest first, and the number up to which they are then.
 pub(super) fn fresh(host: &HostState, place: &Place) -> Result<(Vec<Record>, u64), EngineError> {
@@ -63,6 +63,7 @@ pub(super) fn catch_up(
         effect.iter().map(|(path, node)| (path.clone(), node.as_deref().cloned())).collect();
     let baseline = baseline.advance(&changes, &Options::new(&site.policy, (asked.now)()))?;
     faults.hit("record.advanced").map_err(EngineError::system("go on after record.advanced"))?;
+    packages::moved(site, &effect, &mut tree)?;
     place.modified.retain(|one| !effect.contains_key(&one.path));
     place.seq = last;
     place.write(&site.root)?;

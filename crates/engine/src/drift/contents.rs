@@ -1,7 +1,7 @@
 //! Contents from before: which are kept when the record is made, where they are found when one is needed, and what of the blob
 //! store the records of all hosts need.
 //!
-//! Kept are small files where people edit by hand. All else is found again only where the package cache has the package, or
+//! Kept are small files where people edit by hand, and the package manager's records. All else is found again only where the package cache has the package, or
 //! where the host has the same content at another path; each by its hash. `kept/KEY` in the state directory lists what a host's
 //! record needs, so that collecting garbage leaves it alone.
 
@@ -31,8 +31,21 @@ pub const PLACES: &[&str] = &[
     "/lib/systemd/system",
 ];
 
-/// The largest content that is kept, in bytes.
+/// The largest content that is kept of those, in bytes.
 pub const LARGEST: u64 = 1 << 20;
+
+/// The package manager's own records: without them no change of packages can be taken back.
+pub const RECORDS: &[&str] = &[
+    "/var/lib/dpkg",
+    "/var/cache/debconf",
+    "/var/lib/pam",
+    "/var/lib/systemd/deb-systemd-helper-enabled",
+    "/var/lib/systemd/deb-systemd-helper-masked",
+    "/var/lib/ucf",
+];
+
+/// The largest record that is kept, in bytes.
+pub const LARGEST_RECORD: u64 = 64 << 20;
 
 /// All that is kept of one host when its record is made, in bytes.
 pub const TOTAL: u64 = 256 << 20;
@@ -40,7 +53,8 @@ pub const TOTAL: u64 = 256 << 20;
 /// Whether a small file at `path` is kept.
 #[must_use]
 pub fn is_kept(path: &TreePath, size: u64) -> bool {
-    size <= LARGEST && PLACES.iter().any(|place| path.starts_with(&TreePath::from(*place)))
+    let within = |places: &[&str]| places.iter().any(|place| path.starts_with(&TreePath::from(*place)));
+    (size <= LARGEST && within(PLACES)) || (size <= LARGEST_RECORD && within(RECORDS))
 }
 
 fn damaged(state: &State) -> impl FnOnce(BlobError) -> EngineError + use<> {
@@ -58,7 +72,7 @@ pub(super) fn keep<'a>(
     for (path, node) in nodes {
         let Some(hash) = node.content().filter(|_| is_kept(path, node.size())) else { continue };
         if !state.blobs.contains(hash).map_err(damaged(state))? {
-            let Some(content) = tree.content(path, LARGEST + 1)? else { continue };
+            let Some(content) = tree.content(path, node.size() + 1)? else { continue };
             if ContentHash::of(&content) != hash {
                 continue;
             }

@@ -43,7 +43,12 @@ fn write(root: &Path, name: &str, facts: &Facts) -> Result<(), EngineError> {
 }
 
 fn now(site: &Site) -> Result<Facts, EngineError> {
-    facts::look(&site.root).map_err(EngineError::system("look at what runs on this host"))
+    let mut now = facts::look(&site.root).map_err(EngineError::system("look at what runs on this host"))?;
+    if let Some(running) = &mut now.running {
+        let own = facts::own_units();
+        running.units.retain(|unit, _| !own.contains(unit));
+    }
+    Ok(now)
 }
 
 /// Takes the present look on record.

@@ -70,7 +70,7 @@ fn by_hand(change: &ChangeRecord, ui: &Ui) -> String {
         out.push_str(&format!("  why: {}\n", shown(why)));
     }
     for edit in &change.edits {
-        let by = edit.by.as_deref().map_or_else(|| "nobody that is known".to_owned(), shown);
+        let by = edit.by.as_deref().map_or_else(|| "somebody unknown".to_owned(), shown);
         out.push_str(&format!("  {} changed by {by}, last at {}\n", super::counted(edit.paths, "path"), edit.at));
     }
     for path in &change.no_way_back {

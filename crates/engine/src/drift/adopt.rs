@@ -56,11 +56,15 @@ pub fn adopt(
     }
     let forward = super::changeset(&mut found, &chosen)?;
     let no_way_back = lost(state, &site, &mut found, &forward)?;
-    let (changeset, goes_forward) =
-        if no_way_back.is_empty() { (forward.into_inverse(), false) } else { (forward, true) };
+    let has_way_back = no_way_back.is_empty() && absent(&found, &chosen).is_empty();
+    let (changeset, goes_forward) = if has_way_back { (forward.into_inverse(), false) } else { (forward, true) };
     let change = fresh_id(state, &records)?;
     let mut record =
         ChangeRecord { forward: goes_forward, no_way_back, ..by_hand(state, Kind::Adopt, &change, &changeset, asked)? };
+    // What is missing of a package, and nobody knows how it was, is no entry of a changeset.
+    let absent = absent(&found, &chosen);
+    record.entries += absent.len();
+    record.no_way_back.extend(absent.iter().cloned());
     record.name = name(&found, &chosen);
     record.why.clone_from(&wanted.why);
     record.edits = edits(&found.look.drift, &chosen);
@@ -80,8 +84,16 @@ pub fn adopt(
     record.standing = Standing::Done;
     facts::adopted(&site, wanted.selection.all, &changeset.entries().iter().map(|e| e.path.clone()).collect())?;
     close(state, &records, &record, asked, &tools)?;
+    moves::decided(&site, &absent)?;
     moves::moved(state, &site, &guard, asked, &tools);
     Ok(Report::of(&record, began))
+}
+
+/// What is gone of packages since before there was a record.
+fn absent(found: &Finding, chosen: &[usize]) -> Vec<TreePath> {
+    let drift = chosen.iter().map(|at| &found.look.drift[*at]);
+    let absent = drift.filter(|d| d.entry.before.is_none() && d.entry.after.is_none());
+    absent.map(|d| d.path().clone()).collect()
 }
 
 fn put(guard: &Guard<'_>, record: &ChangeRecord, changeset: &Changeset, tools: &Tools<'_>) -> Result<(), EngineError> {

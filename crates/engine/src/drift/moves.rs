@@ -70,6 +70,16 @@ pub(super) fn catch_up(
     Ok((baseline, place))
 }
 
+/// Somebody decided about files of packages that were missing when the record was made.
+pub(super) fn decided(site: &Site, paths: &[TreePath]) -> Result<(), EngineError> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let mut place = whole(site)?;
+    place.modified.retain(|one| !paths.contains(&one.path));
+    place.write(&site.root)
+}
+
 /// How far a record has come that is there.
 pub(super) fn whole(site: &Site) -> Result<Place, EngineError> {
     let damaged = || EngineError::Damaged {

@@ -75,6 +75,9 @@ pub struct PartRecord {
     /// How far a live step has come.
     #[serde(default)]
     pub step: Step,
+    /// The control group of its command that is under way, or was when it failed or Greenroom was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pen: Option<String>,
 }
 
 /// One change.

@@ -122,7 +122,7 @@ impl<'a> Services<'a> {
         let files = changed.iter().flat_map(Changed::sides).filter(|(path, _, now)| now.is_some() && is_sysctl(path));
         for (path, ..) in files {
             let quoted = format!("'{}'", path.to_string().replace('\'', "'\\''"));
-            let answer = (self.place.shell)(&format!("sysctl -q -e -p {quoted}"), Some(Duration::from_secs(30)))
+            let answer = (self.place.shell)(&format!("sysctl -q -e -p {quoted}"), Some(Duration::from_secs(30)), None)
                 .map_err(|e| e.to_string())?;
             // In a copy most parameters are the machine's and read-only: that is no failure of the change.
             if answer.0 != 0 && matches!(self.place.manager, Manager::Live) {
@@ -167,7 +167,8 @@ impl<'a> Services<'a> {
             return Err(format!("failed since: {}", fresh.into_iter().collect::<Vec<_>>().join(", ")));
         }
         for command in commands {
-            let (code, text) = (self.place.shell)(command, Some(Duration::from_secs(60))).map_err(|e| e.to_string())?;
+            let (code, text) =
+                (self.place.shell)(command, Some(Duration::from_secs(60)), None).map_err(|e| e.to_string())?;
             if code != 0 {
                 let end = text.lines().last().unwrap_or_default();
                 return Err(format!("the health command `{command}` ended with exit status {code}: {end}"));

@@ -21,6 +21,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 pub use booted::{Booted, Settled};
+pub(crate) use cgroup::own_groups;
 pub use cgroup::{Group, expect_copy};
 pub use layers::Layer;
 pub use nspawn::{Command, Ended, Limits, Output, Runner, with_tail};

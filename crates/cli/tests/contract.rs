@@ -103,6 +103,35 @@ fn json_objects_hold_what_the_contract_names() {
     assert_eq!(world.json(&["log", "--verify", "--json"], 0)["verified"], true);
 }
 
+/// Absolute links of the tree lead out of it when they are followed from outside. Of a copy, they would lead to the host: to
+/// its live sockets (Debian has `/var/run -> /run`), apt's configuration, Greenroom's own records.
+#[test]
+fn no_link_leads_out_of_a_copy() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let host = world.dir.path().join("host");
+    let places = [("var/run", "run"), ("etc/apt", "apt"), ("var/lib/greenroom", "greenroom")];
+    for (link, to) in places {
+        // Once outside, where only the host may come, and once where the link leads inside.
+        for place in [&host, &world.root().join(host.strip_prefix("/").unwrap())] {
+            std::fs::create_dir_all(place.join(to).join("apt.conf.d")).unwrap();
+        }
+        let link = world.root().join(link);
+        let _ = std::fs::remove_dir_all(&link).or_else(|_| std::fs::remove_file(&link));
+        std::os::unix::fs::symlink(host.join(to), link).unwrap();
+    }
+    let path = world.root().join("var/run/live");
+    let _server = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let list = || {
+        let found = Command::new("find").arg(&host).args(["-printf", "%p %y %T@ %C@\\n"]).output().unwrap();
+        String::from_utf8(found.stdout).unwrap()
+    };
+    let before = list();
+    world.sh("echo x > /etc/x", 0);
+    assert_eq!(list(), before, "the rehearsal reached out of its copies");
+    assert!(std::os::unix::net::UnixStream::connect(path).is_ok());
+}
+
 #[test]
 fn exit_statuses() {
     greenroom_testkit::need_root!();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use greenroom_core::ContentHash;
 use greenroom_core::change::ApplyOptions;
 use greenroom_core::plan::{Part, UnitAction};
+use greenroom_host::sys::fs::resolve_in_root;
 use greenroom_store::ledger::Actor;
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +123,14 @@ pub struct ChangeRecord {
     pub notes: Vec<String>,
 }
 
+/// Where a tree keeps what was done to it. Where a link leads there, it is followed within the tree: a copy has records of its
+/// own.
+fn place(root: &Path) -> PathBuf {
+    let below = |path: &str| resolve_in_root(root, Path::new(path)).ok();
+    let dir = below("var/lib/greenroom").or_else(|| Some(below("var/lib")?.join("greenroom")));
+    dir.unwrap_or_else(|| root.join("var/lib/greenroom"))
+}
+
 /// The records of one host.
 pub struct Records {
     root: PathBuf,
@@ -134,7 +143,7 @@ impl Records {
     /// # Errors
     /// The directory cannot be made.
     pub fn open(root: &Path) -> Result<Self, EngineError> {
-        let dir = root.join("var/lib/greenroom");
+        let dir = place(root);
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir.join("records"));
         made.map_err(EngineError::file("make the directory", dir.join("records")))?;
         Ok(Self { root: root.to_owned(), dir })
@@ -143,7 +152,7 @@ impl Records {
     /// The same for reading, without making anything. A host on which nothing was ever done has no records.
     #[must_use]
     pub fn look(root: &Path) -> Self {
-        Self { root: root.to_owned(), dir: root.join("var/lib/greenroom") }
+        Self { root: root.to_owned(), dir: place(root) }
     }
 
     /// The host's tree.

@@ -9,7 +9,7 @@ use greenroom_core::plan::{Part, UnitAction};
 use greenroom_host::apply::{Error as HostError, Guard};
 use greenroom_host::services::Pen;
 
-use super::record::{ChangeRecord, PartRecord, Records, Standing, Step};
+use super::record::{ChangeRecord, Kind, PartRecord, Records, Standing, Step};
 use super::services::{Changed, Services, inverse};
 use super::{Place, Tools};
 use crate::EngineError;
@@ -58,8 +58,12 @@ impl Drive<'_> {
     /// # Errors
     /// A refusal: nothing was touched. Or a state that needs a person, which the error describes.
     pub(crate) fn run(&self, record: &mut ChangeRecord) -> Result<Ended, EngineError> {
-        self.records.begin(record)?;
         let mut services = Services::look(self.place)?;
+        if record.kind == Kind::Apply {
+            // What is as wanted already is none of this change's doing, and its undo leaves it so.
+            record.jobs.retain(|action| !services.is_so(action));
+        }
+        self.records.begin(record)?;
         let (jobs, options) = (directed(record), record.options.clone());
         let outcome = self.forward(record, &mut services, &jobs, &options);
         record.services.clone_from(&services.done);

@@ -14,6 +14,7 @@ mod layers;
 mod nspawn;
 mod seat;
 mod sockets;
+mod stand_in;
 
 use std::fs::{self, File};
 use std::io;
@@ -27,6 +28,7 @@ pub use layers::Layer;
 pub use nspawn::{Command, Ended, Limits, Output, Runner, with_tail};
 pub(crate) use nspawn::{execute, process};
 pub use seat::{Seat, Tap};
+pub use stand_in::is_stood_in;
 
 use rustix::fs::FlockOperation;
 

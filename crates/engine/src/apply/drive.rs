@@ -128,14 +128,14 @@ impl Drive<'_> {
     /// Puts one part of files in place. The first thing that is touched on the host is touched here.
     fn files(
         &self,
-        record: &ChangeRecord,
+        record: &mut ChangeRecord,
         at: usize,
         touched: &mut bool,
         services: &mut Services<'_>,
         jobs: &[UnitAction],
         options: &ApplyOptions,
     ) -> Result<(), Stop> {
-        let id = &record.parts[at].host_id;
+        let id = &record.parts[at].host_id.clone();
         let meta = serde_json::json!({ "change": record.change });
         let stop = |touched: bool, error: HostError| {
             let stuck = matches!(error, HostError::Stuck { .. });
@@ -158,6 +158,7 @@ impl Drive<'_> {
             moved.moved_aside.iter().for_each(|path| {
                 self.tools.progress.note(&format!("{path} was not part of the change and went aside with it"))
             });
+            record.aside.extend(moved.moved_aside);
         } else {
             let staged = self
                 .guard

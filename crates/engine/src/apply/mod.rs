@@ -5,6 +5,7 @@
 //! the process in between, [`recover`] finishes it: forward when every part had happened, back otherwise.
 
 mod drive;
+mod forget;
 mod record;
 mod recover;
 mod refusal;
@@ -27,6 +28,7 @@ use greenroom_store::ledger::{Draft, Ledger as _};
 use serde::Serialize;
 
 pub(crate) use drive::{Drive, Ended, chain};
+pub use forget::{Forgotten, forget};
 pub use record::{ChangeRecord, Kind, PartRecord, Records, Standing, Step};
 pub use recover::recover;
 pub(crate) use refusal::host_error;
@@ -281,6 +283,8 @@ pub(crate) fn proof_record(rehearsal: &Rehearsal, name: &str) -> ChangeRecord {
         standing: Standing::Open,
         services: Vec::new(),
         notes: Vec::new(),
+        aside: Vec::new(),
+        forgotten: None,
     }
 }
 

@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use greenroom_core::ContentHash;
 use greenroom_core::change::ApplyOptions;
 use greenroom_core::plan::{Part, UnitAction};
+use greenroom_core::{ContentHash, TreePath};
 use greenroom_host::sys::fs::resolve_in_root;
 use greenroom_store::ledger::Actor;
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,12 @@ pub struct ChangeRecord {
     /// Why it was taken back, or what could not be.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What was no part of the change and went aside with a directory that it removed: only the images have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<TreePath>,
+    /// When its before-images were dropped: it cannot be undone any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<String>,
 }
 
 /// Where a tree keeps what was done to it. Where a link leads there, it is followed within the tree: a copy has records of its

@@ -194,6 +194,7 @@ fn judge(lab: &Lab, context: &str) {
 
 #[test]
 fn every_point_is_passed() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     let [(_, apply), (_, undo)] = points(&lab);
     let passed: Vec<&str> = POINTS.iter().copied().filter(|p| apply.contains_key(*p)).collect();
@@ -203,6 +204,7 @@ fn every_point_is_passed() {
 
 #[test]
 fn kill_at_every_point_then_recover() {
+    greenroom_testkit::need_root!();
     if let Ok(job) = std::env::var(CHILD) {
         return be_killed(&job);
     }
@@ -226,6 +228,7 @@ fn kill_at_every_point_then_recover() {
 
 #[test]
 fn kill_inside_recovery_too() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     let mut kills = 0u32;
     for (verb, counts) in points(&lab) {
@@ -255,6 +258,7 @@ fn kill_inside_recovery_too() {
 
 #[test]
 fn an_io_error_at_every_point_rolls_back() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     for (verb, counts) in points(&lab) {
         for (point, count) in counts {
@@ -285,6 +289,7 @@ fn an_io_error_at_every_point_rolls_back() {
 
 #[test]
 fn an_abandoned_stage_leaves_nothing() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     let host = HostState::open(&lab.live()).unwrap();
     let guard = host.lock("test").unwrap();

@@ -2,7 +2,7 @@
 //! names, contents that no changeset names, copies that a killed process left.
 //!
 //! Never dropped: anything that an applied change or its undo refers to, what the record of a host keeps for its diffs and
-//! reverts, and the before-images on the host itself. Rehearsals
+//! reverts, and the before-images on the host itself (see [`crate::apply::forget`] for those). Rehearsals
 //! that are being held meanwhile hold the lock of their copy, and nothing that is younger than an hour goes.
 
 use std::collections::BTreeSet;

@@ -146,6 +146,8 @@ pub(super) fn by_hand(
         notes: Vec::new(),
         no_way_back: Vec::new(),
         edits: Vec::new(),
+        aside: Vec::new(),
+        forgotten: None,
     })
 }
 

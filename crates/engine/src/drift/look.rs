@@ -218,8 +218,8 @@ fn first(
 ) -> Result<(Baseline, Place, Option<Recording>), EngineError> {
     let began = Instant::now();
     progress.begin("recording this host for the first time");
-    let (_, seq) = moves::fresh(guard.host(), &Place::default())?;
-    let mut place = Place { whole: false, seq, modified: Vec::new() };
+    let (_, changes) = moves::fresh(guard.host(), &Place::default())?;
+    let mut place = Place { whole: false, changes, modified: Vec::new() };
     place.write(&site.root)?;
     let sink = Sink { blobs: &state.blobs, kept: Mutex::default() };
     let options = Options { keep: Some(&sink), ..Options::new(&site.policy, (asked.now)()) };
@@ -286,7 +286,7 @@ fn under_way(
     problems: &mut Vec<Problem>,
 ) -> Result<(), EngineError> {
     let Some(host) = HostState::find(&site.root).map_err(host_error)? else { return Ok(()) };
-    let later = host.changes().map_err(host_error)?.into_iter().filter(|r| r.seq > place.seq);
+    let later = host.changes().map_err(host_error)?.into_iter().filter(|r| !place.changes.contains(&r.id));
     let mut paths: BTreeSet<TreePath> = BTreeSet::new();
     for record in later {
         // One that is being written just now has touched nothing.

@@ -1,6 +1,7 @@
-//! How far the record has come: the last of the host's changes that is in it, and what was not as its package brought it when the
+//! How far the record has come: which of the host's changes are in it, and what was not as its package brought it when the
 //! record was made. A file beside the record, `moved.json`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,8 +41,8 @@ impl From<&Modified> for Before {
 pub(super) struct Place {
     /// The record was made to its end.
     pub(super) whole: bool,
-    /// The number of the last change that is in it.
-    pub(super) seq: u64,
+    /// The host's changes that are in it, of those that the file engine still has.
+    pub(super) changes: BTreeSet<String>,
     /// What was not as its package brought it, and nobody has decided about.
     #[serde(default)]
     pub(super) modified: Vec<Before>,

@@ -17,7 +17,7 @@ use super::select::{Toward, select};
 use super::{edits, moves, units};
 use crate::apply::{
     ChangeRecord, Drive, FromBlobs, Kind, Place, Records, Report, Tools, close, conflicts, fresh_id, host_error,
-    live_shell, refused,
+    live_shell, pens, refused,
 };
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
@@ -65,7 +65,7 @@ pub fn revert(
     progress.begin("bringing it back");
     moves::about_to(&site)?;
     let shell = live_shell(&site);
-    let place = Place { manager: Manager::of(&site.root), shell: &shell };
+    let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(pens(&site)) };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &[] };
     let changesets = vec![Some(changeset)];

@@ -1,7 +1,7 @@
 //! Changes of a tree as they happen, each with who made it.
 //!
 //! What it is: a loop ([`Watch::run`]) over two sources. fanotify ([`fan`], [`event`]) tells of every change on the tree's local file
-//! systems by directory handle and name; [`dirs`] makes paths of them and drops what the policy does not manage. [`bpf`] tells of every
+//! systems by directory handle and name; [`dirs`] makes paths of them and drops what the policy does not manage, and [`ground`] follows what is mounted. [`bpf`] tells of every
 //! fork and program start; [`processes`] keeps who each process was, also when it is gone. [`pending`] puts together what belongs to
 //! one line, and [`journal`] writes it to `var/lib/greenroom/baseline/watch/` of the tree. [`Log`] reads that, with or without a watch
 //! that runs.
@@ -17,6 +17,7 @@ mod bpf;
 mod dirs;
 mod event;
 mod fan;
+mod ground;
 mod journal;
 mod line;
 mod log;
@@ -31,6 +32,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use fan::Queue;
+pub use ground::ReadPolicy;
 pub use journal::Bounds;
 pub use line::{Event, Mark, MarkKind, What};
 pub use log::Log;
@@ -55,6 +57,9 @@ pub enum WatchError {
     /// Nothing to watch.
     #[error("no file system of {0} can be watched: {1}")]
     Nothing(PathBuf, String),
+    /// Which paths count cannot be read.
+    #[error("{0}")]
+    Policy(String),
     /// A file of the log, or the kernel while it runs.
     #[error("cannot {doing}")]
     System {

@@ -63,6 +63,9 @@ pub enum EngineError {
     /// A path of the host cannot be read.
     #[error("the host's tree cannot be read")]
     Scan(#[from] greenroom_host::scan::ScanError),
+    /// The host cannot be watched.
+    #[error("the host cannot be watched")]
+    Watch(#[source] greenroom_host::watch::WatchError),
     /// Something on this machine failed.
     #[error("cannot {doing}")]
     System {

@@ -169,7 +169,9 @@ fn directories_that_are_renamed_leave_no_wrong_paths() {
 fn names_that_change_places_keep_to_what_is_where() {
     greenroom_testkit::need_root!();
     let mut watched = Watched::new();
-    watched.sh("mkdir srv/live srv/next; echo 1 > srv/live/f; echo 2 > srv/next/f; mkdir srv/old srv/up; echo 3 > srv/old/g");
+    watched.sh(
+        "mkdir srv/live srv/next; echo 1 > srv/live/f; echo 2 > srv/next/f; mkdir srv/old srv/up; echo 3 > srv/old/g",
+    );
     std::thread::sleep(Duration::from_millis(300));
     // A release that is exchanged with the live one, and two renames in a row: all of it is one turn of the watch.
     watched.sh(
@@ -180,11 +182,9 @@ fn names_that_change_places_keep_to_what_is_where() {
     std::thread::sleep(Duration::from_millis(300));
     watched.sh("echo e > srv/live/late; echo f > srv/old/late");
     let log = watched.log();
-    for (path, names) in [
-        ("/srv/live", &["mine", "late"][..]),
-        ("/srv/next", &["other"]),
-        ("/srv/old", &["new", "late"]),
-    ] {
+    for (path, names) in
+        [("/srv/live", &["mine", "late"][..]), ("/srv/next", &["other"]), ("/srv/old", &["new", "late"])]
+    {
         for name in names {
             let path = TreePath::from(path).join(name.as_bytes());
             assert!(!log.of(&path).is_empty(), "{path}: {:?}", log.paths().collect::<Vec<_>>());

@@ -4,10 +4,12 @@ mod apply;
 mod doctor;
 mod gc;
 mod hotfix;
+mod install;
 mod log;
 mod rehearse;
 mod show;
 mod undo;
+mod watch;
 
 use clap::CommandFactory as _;
 use greenroom_core::change::Test;
@@ -29,6 +31,9 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Log(args) => log::run(&cli.global, args, ui),
         Command::Recover => recover(&cli.global, ui),
         Command::Gc(args) => gc::run(&cli.global, args, ui),
+        Command::Watch(args) => watch::run(&cli.global, args, ui),
+        Command::Install(args) => install::run(&cli.global, args, ui),
+        Command::Uninstall => install::remove(&cli.global, ui),
         Command::Doctor => doctor::run(&cli.global, ui),
         Command::Completions(args) => {
             let mut text = Vec::new();
@@ -44,10 +49,15 @@ pub(crate) fn asked() -> Asked {
     Asked { actor: crate::env::actor(), now: jiff::Timestamp::now }
 }
 
-fn open_as_root(global: &Global) -> Result<State, Failure> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"));
+fn must_be_root() -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
     }
+    Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"))
+}
+
+fn open_as_root(global: &Global) -> Result<State, Failure> {
+    must_be_root()?;
     Ok(State::open(&global.state)?)
 }
 

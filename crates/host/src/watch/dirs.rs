@@ -50,6 +50,7 @@ impl Dirs {
     pub(super) fn add(&mut self, at: &Path) -> io::Result<bool> {
         let dir = std::fs::File::open(at)?;
         let id = fan::file_system_id(dir.as_fd())?;
+        fan::may_open_by_handle(dir.as_fd())?;
         if self.systems.iter().any(|(known, place)| *known == id && place == at) {
             return Ok(false);
         }

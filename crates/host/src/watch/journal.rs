@@ -82,9 +82,8 @@ impl Journal {
         Ok(out)
     }
 
-    /// Adds an event; its number is given here.
+    /// Adds an event.
     pub(super) fn event(&mut self, mut event: Event) -> io::Result<()> {
-        self.clock(event.at)?;
         if self.written + (self.buffer.len() as u64) >= self.bounds.size {
             self.begin_file(event.at, MarkKind::Rotated)?;
         }
@@ -92,7 +91,6 @@ impl Journal {
             Some(actor) => Some(self.actor(actor)?),
             None => None,
         };
-        event.seq = self.next();
         self.line(&Line::Event(event))
     }
 
@@ -119,7 +117,8 @@ impl Journal {
         self.file.sync_data()
     }
 
-    fn next(&mut self) -> u64 {
+    /// The next number in the order of things.
+    pub(super) fn next(&mut self) -> u64 {
         let seq = self.seq;
         self.seq += 1;
         seq
@@ -141,8 +140,9 @@ impl Journal {
         Ok(())
     }
 
-    /// A clock that goes back by less than this is one that is being adjusted.
-    fn clock(&mut self, at: Timestamp) -> io::Result<()> {
+    /// Takes note of the time before anything that happened at it is added. A clock that goes back by less than a second is being
+    /// adjusted.
+    pub(super) fn clock(&mut self, at: Timestamp) -> io::Result<()> {
         let last = self.last.replace(at);
         let slack = jiff::SignedDuration::from_secs(1);
         if last.is_some_and(|last| last.duration_since(at) > slack) {

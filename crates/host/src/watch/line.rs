@@ -26,7 +26,7 @@ pub enum What {
 /// What one process did to one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Grows by one for each line of events and marks.
+    /// Its place in the order of events and marks: lines that were held back stand later in the file.
     pub seq: u64,
     /// When the last of it was read from the kernel.
     pub at: Timestamp,

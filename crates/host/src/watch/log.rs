@@ -1,6 +1,6 @@
 //! The log's reading side: who did what to which path, and where the log is not complete.
 //!
-//! Reading needs no watch that runs and takes no lock: a last line that is not whole yet is left for the next time. What counts is
+//! Reading needs no watch that runs and takes no lock; one that runs is waited for until it has written what happened so far. A last line that is not whole yet is left for the next time. What counts is
 //! the order of the lines; their times only where the clock was not set back in between.
 
 use std::collections::HashMap;
@@ -40,10 +40,12 @@ impl Log {
     /// # Errors
     /// It cannot be read.
     pub fn read(root: &Path, since: Option<Timestamp>) -> io::Result<Self> {
-        Self::read_dir(&super::dir(root), since)
+        let dir = super::dir(root);
+        super::ask::ask(&dir);
+        Self::read_dir(&dir, since)
     }
 
-    pub(super) fn read_dir(dir: &Path, since: Option<Timestamp>) -> io::Result<Self> {
+    fn read_dir(dir: &Path, since: Option<Timestamp>) -> io::Result<Self> {
         let mut out = Self { running: super::state::runs(dir), begun: since.is_none(), ..Self::default() };
         let files = journal::files(dir)?;
         let mut firsts = Vec::with_capacity(files.len());
@@ -54,7 +56,9 @@ impl Log {
         for (index, (_, path)) in files.iter().enumerate() {
             if firsts[index].is_some_and(|(_, back)| back) {
                 out.begun = true;
-                out.latest = out.latest.max(since);
+                // All that follows is later than what is asked for, whatever its clock says.
+                let moment = jiff::SignedDuration::from_nanos(1);
+                out.latest = out.latest.max(since.and_then(|since| since.checked_add(moment).ok()));
             }
             // What a file holds is older than the first line of the next, unless the clock was set back there.
             let next = firsts.get(index + 1).and_then(Option::as_ref);
@@ -136,23 +140,17 @@ impl Log {
     /// under another name of its inode. Events of Greenroom's own processes are left out.
     #[must_use]
     pub fn explains(&self, path: &TreePath, inode: Option<(u32, u32, u64)>) -> Option<&Event> {
-        let last = |list: &[Event], wanted: &dyn Fn(&Event) -> bool| -> Option<usize> {
-            list.iter().rposition(|event| !event.own && wanted(event))
-        };
-        let of = |list| last(list, &|_| true).map(|at| &list[at]);
-        let own = of(self.of(path));
-        let other = inode.and_then(|inode| of(self.of_inode(inode)));
+        let own = last(self.of(path), |_| true);
+        let other = inode.and_then(|inode| last(self.of_inode(inode), |_| true));
         // Whoever removed a file did it, not who removed its directory afterwards.
         let gone = own.is_some_and(|event| event.what.contains(&What::Deleted) || event.to.is_some());
         let mut best = own.into_iter().chain(other).max_by_key(|event| event.seq);
         let mut above = path.parent();
         while let Some(dir) = above {
-            let list = self.of(&dir);
             let brings = |event: &Event| event.from.is_some() && event.what.contains(&What::Moved);
             let takes = |event: &Event| event.what.contains(&What::Deleted) || event.what.contains(&What::Moved);
-            if let Some(at) = last(list, &|event| brings(event) || !gone && takes(event)) {
-                best = best.into_iter().chain([&list[at]]).max_by_key(|event| event.seq);
-            }
+            let found = last(self.of(&dir), |event| brings(event) || !gone && takes(event));
+            best = best.into_iter().chain(found).max_by_key(|event| event.seq);
             above = dir.parent();
         }
         best
@@ -177,23 +175,31 @@ impl Log {
         // Without any the watch has run since before the oldest line that is kept, or that was asked for.
         self.running.then(|| last.or(self.horizon)).flatten()
     }
+}
 
-    /// The number that the next line would get.
-    pub(super) fn next_seq(&self) -> u64 {
-        self.next
+/// The number that the next line would get, and the time of the last line.
+pub(super) fn end(dir: &Path) -> io::Result<(u64, Option<Timestamp>)> {
+    let mut out = Log { begun: true, ..Log::default() };
+    for (_, path) in journal::files(dir)?.iter().rev() {
+        out.take(File::open(path)?, None)?;
+        if out.last.is_some() {
+            break;
+        }
     }
+    Ok((out.next, out.last))
+}
 
-    /// The time of the last line.
-    pub(super) fn last(&self) -> Option<Timestamp> {
-        self.last
+/// A line that was held back stands behind those that it came before.
+fn push(list: &mut Vec<Event>, event: Event) {
+    list.insert(list.partition_point(|known| known.seq < event.seq), event);
+    if list.len() > EACH {
+        list.remove(0);
     }
 }
 
-fn push(list: &mut Vec<Event>, event: Event) {
-    if list.len() >= EACH {
-        list.remove(0);
-    }
-    list.push(event);
+/// The last that is not Greenroom's own.
+fn last(list: &[Event], wanted: impl Fn(&Event) -> bool) -> Option<&Event> {
+    list.iter().rev().find(|event| !event.own && wanted(event))
 }
 
 /// The time of the first line of a file, and whether the clock was set back there.

@@ -4,7 +4,7 @@
 //! systems by directory handle and name; [`dirs`] makes paths of them and drops what the policy does not manage, and [`ground`] follows what is mounted. [`bpf`] tells of every
 //! fork and program start; [`processes`] keeps who each process was, also when it is gone. [`pending`] puts together what belongs to
 //! one line, and [`journal`] writes it to `var/lib/greenroom/baseline/watch/` of the tree. [`Log`] reads that, with or without a watch
-//! that runs.
+//! that runs; with one it first waits until all that happened is written ([`ask`]).
 //!
 //! What it is not: it compares nothing and decides nothing. Whether an event left a difference is the scan's to say, and a change
 //! without an event is found by the scan. The log therefore says where it is not complete ([`MarkKind`]).
@@ -13,6 +13,7 @@
 //! who made an event is known when it is looked at. A process that runs one program after another (`exec` in a shell) wakes the
 //! watch at the second, and what it did until then is of the first.
 
+mod ask;
 mod bpf;
 mod dirs;
 mod event;

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::WatchError;
+use super::ask::Asked;
 use super::bpf::{Record, Tracer};
 use super::dirs::Dirs;
 use super::event::{self, Event as Raw, mask};
@@ -21,7 +22,7 @@ use super::fan::{Fan, Queue};
 use super::ground::{Ground, ReadPolicy};
 use super::journal::{Bounds, Journal};
 use super::line::{Event, MarkKind, What};
-use super::log::Log;
+use super::log;
 use super::pending::{Change, Pending};
 use super::people::{self, Names};
 use super::processes::{Image, Process, Processes};
@@ -31,6 +32,9 @@ use super::state::{Attribution, Lock, State};
 const GATHER: Duration = Duration::from_millis(50);
 /// What one turn reads at most before it writes.
 const BATCH: usize = 1 << 20;
+
+/// How long a process that nobody follows is believed to be what it was, once it is gone: its number may be another's later.
+const MEMORY: Duration = Duration::from_secs(2);
 
 /// How to watch.
 pub struct Options {
@@ -67,6 +71,10 @@ pub struct Watch {
     able: Vec<String>,
     batch: Vec<u8>,
     deferred: Vec<Record>,
+    /// Processes that were looked at in this turn.
+    looked: HashSet<u32>,
+    asked: Asked,
+    swept: Instant,
     _lock: Lock,
 }
 
@@ -81,9 +89,7 @@ impl Watch {
         let dir = super::dir(&root);
         let write = || WatchError::system(format!("write the log in {}", dir.display()));
         let lock = Lock::take(&dir).map_err(write())?.ok_or_else(|| WatchError::Running(root.clone()))?;
-        let log = Log::read_dir(&dir, None).map_err(WatchError::system("read the log"))?;
-        let (seq, last) = (log.next_seq(), log.last());
-        drop(log);
+        let (seq, last) = log::end(&dir).map_err(WatchError::system("read the log"))?;
         let mut limits = Vec::new();
         let tracer = if options.trace { start_tracer(&mut limits) } else { None };
         let processes = Processes::now();
@@ -105,7 +111,7 @@ impl Watch {
         let mut out = Self {
             now: options.now,
             names: Names::new(root.join("etc/passwd")),
-            dir,
+            dir: dir.clone(),
             root,
             own: own.into_os_string().into_encoded_bytes(),
             fan,
@@ -119,6 +125,9 @@ impl Watch {
             able,
             batch: Vec::with_capacity(BATCH),
             deferred: Vec::new(),
+            looked: HashSet::new(),
+            asked: Asked::listen(&dir).map_err(write())?,
+            swept: Instant::now(),
             _lock: lock,
         };
         out.say()?;
@@ -149,7 +158,7 @@ impl Watch {
             // Without events nothing wakes it, other than what is held back.
             let wait = self.pending.holds().then_some(Duration::from_secs(1));
             let mut woken = self.wait(stop, true, wait).map_err(failed())?;
-            if !woken.stop && woken.events && self.tracer.is_some() {
+            if !woken.stop && !woken.asked && woken.events && self.tracer.is_some() {
                 let more = self.wait(stop, false, Some(GATHER)).map_err(failed())?;
                 // The kernel tells of a change of mounts once.
                 woken = Woken { stop: more.stop, mounts: woken.mounts || more.mounts, ..woken };
@@ -158,13 +167,19 @@ impl Watch {
                 self.journal.mark((self.now)(), MarkKind::Ground, None).map_err(failed())?;
                 self.say()?;
             }
+            // Whoever asks from here on may ask for what this turn does not have.
+            let asked = self.asked.all();
             while self.turn().map_err(failed())? {}
+            if woken.stop || !asked.is_empty() {
+                for change in self.pending.all() {
+                    self.write(change).map_err(failed())?;
+                }
+                self.journal.flush().map_err(failed())?;
+            }
+            drop(asked);
             if woken.stop {
                 break;
             }
-        }
-        for change in self.pending.all() {
-            self.write(change).map_err(failed())?;
         }
         self.journal.mark((self.now)(), MarkKind::Stopped, None).map_err(failed())?;
         self.journal.sync().map_err(failed())
@@ -173,6 +188,7 @@ impl Watch {
     fn wait(&self, stop: BorrowedFd<'_>, events: bool, limit: Option<Duration>) -> io::Result<Woken> {
         let mut fds = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
         fds.push(PollFd::from_borrowed_fd(self.ground.as_fd(), PollFlags::PRI));
+        fds.push(PollFd::from_borrowed_fd(self.asked.as_fd(), PollFlags::IN));
         if let Some(tracer) = &self.tracer {
             fds.push(PollFd::from_borrowed_fd(tracer.as_fd(), PollFlags::IN));
         }
@@ -186,11 +202,16 @@ impl Watch {
             Err(error) => return Err(error.into()),
         }
         let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        Ok(Woken { stop: ready(0), mounts: ready(1), events: ready(traced) })
+        Ok(Woken { stop: ready(0), mounts: ready(1), asked: ready(2), events: ready(traced) })
     }
 
     /// Reads what there is and writes it down. True when there may be more.
     fn turn(&mut self) -> io::Result<bool> {
+        self.looked.clear();
+        if self.tracer.is_none() && self.swept.elapsed() > MEMORY {
+            self.swept = Instant::now();
+            self.processes.sweep();
+        }
         let records = self.records();
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
@@ -285,7 +306,12 @@ impl Watch {
             return Ok(());
         }
         let image = self.image(raw.pid, earlier);
-        let base = |path: TreePath, what: Vec<What>| Change {
+        let at = (self.now)();
+        self.journal.clock(at)?;
+        let mut seq = || self.journal.next();
+        let mut base = |path: TreePath, what: Vec<What>| Change {
+            seq: seq(),
+            at,
             path,
             pid: raw.pid,
             image: image.clone(),
@@ -327,9 +353,9 @@ impl Watch {
         if let Some(process) = earlier.get(&pid) {
             return Some(Arc::clone(&process.image));
         }
-        if self.tracer.is_none() {
-            // Nobody tells when it becomes another program: looked at anew each time.
-            self.processes.forget(pid);
+        if self.tracer.is_none() && self.looked.insert(pid) {
+            // Nobody tells when it becomes another program: looked at anew in each turn.
+            self.processes.again(pid);
         }
         self.processes.get(pid).map(|process| process.image)
     }
@@ -342,8 +368,8 @@ impl Watch {
         let own = change.image.as_ref().is_some_and(|image| image.program == self.own);
         let actor = change.image.as_ref().map(|image| self.actor(change.pid, image));
         self.journal.event(Event {
-            seq: 0,
-            at: (self.now)(),
+            seq: change.seq,
+            at: change.at,
             path: change.path,
             what: change.what,
             dir: change.dir,
@@ -375,6 +401,7 @@ impl Watch {
 struct Woken {
     stop: bool,
     mounts: bool,
+    asked: bool,
     events: bool,
 }
 

@@ -63,6 +63,14 @@ pub enum Command {
     Undo(Undo),
     /// The ledger: everything that happened, oldest first
     Log(Log),
+    /// Say in how many places this host differs from its record: what, since when, by whom
+    Status(Status),
+    /// Show the differences from the record; the exit status is 1 when there are any
+    Drift(Drift),
+    /// Make differences part of the record: a change like any other, with its undo
+    Adopt(Adopt),
+    /// Take differences back: what is on record comes back to the host
+    Revert(Revert),
     /// Finish what a crash interrupted
     Recover,
     /// Drop what nothing needs any more; never what an undo may need
@@ -213,6 +221,68 @@ pub struct Log {
     /// Only the last N entries
     #[arg(long, short = 'n', value_name = "N")]
     pub limit: Option<usize>,
+}
+
+/// `greenroom status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Read every file again, also those whose change time says that nothing happened to them
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// `greenroom drift`
+#[derive(Debug, Args)]
+pub struct Drift {
+    /// Only these paths with all below them; globs work
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// Unified diffs of text files
+    #[arg(long)]
+    pub diff: bool,
+    /// Every path of what belongs together
+    #[arg(long)]
+    pub expand: bool,
+    /// Read every file again, also those whose change time says that nothing happened to them
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// What of the drift is meant.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true, id = "which")]
+pub struct Which {
+    /// These paths with all below them; globs work
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// What belongs together, by its name in `greenroom status`
+    #[arg(long, value_name = "ID")]
+    pub group: Vec<String>,
+    /// Everything
+    #[arg(long, conflicts_with_all = ["paths", "group"])]
+    pub all: bool,
+}
+
+/// `greenroom adopt`
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// What
+    #[command(flatten)]
+    pub which: Which,
+    /// Why: goes to the ledger
+    #[arg(long, short, visible_alias = "why", value_name = "WHY")]
+    pub message: String,
+}
+
+/// `greenroom revert`
+#[derive(Debug, Args)]
+pub struct Revert {
+    /// What
+    #[command(flatten)]
+    pub which: Which,
+    /// Why: goes to the ledger
+    #[arg(long, short = 'm', visible_alias = "message", value_name = "WHY")]
+    pub why: Option<String>,
 }
 
 /// `greenroom gc`

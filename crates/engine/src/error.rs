@@ -63,6 +63,9 @@ pub enum EngineError {
     /// A path of the host cannot be read.
     #[error("the host's tree cannot be read")]
     Scan(#[from] greenroom_host::scan::ScanError),
+    /// The record of the host, or the comparison with it.
+    #[error("the host cannot be compared with its record")]
+    Baseline(#[from] greenroom_host::baseline::BaselineError),
     /// The host cannot be watched.
     #[error("the host cannot be watched")]
     Watch(#[source] greenroom_host::watch::WatchError),

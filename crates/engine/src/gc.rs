@@ -1,7 +1,8 @@
 //! Drops what nothing needs any more: rehearsals that were never applied and are not among the last, changesets that no record
 //! names, contents that no changeset names, copies that a killed process left.
 //!
-//! Never dropped: anything that an applied change or its undo refers to, and the before-images on the host itself. Rehearsals
+//! Never dropped: anything that an applied change or its undo refers to, what the record of a host keeps for its diffs and
+//! reverts, and the before-images on the host itself. Rehearsals
 //! that are being held meanwhile hold the lock of their copy, and nothing that is younger than an hour goes.
 
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ pub struct Wanted<'a> {
     pub keep: usize,
     /// Only say what would go.
     pub dry_run: bool,
+    /// What is younger may belong to a rehearsal that is being held: [`YOUNG`].
+    pub young: Duration,
 }
 
 /// What went.
@@ -43,8 +46,8 @@ pub struct Gone {
     pub copies: usize,
 }
 
-/// What is younger than this may belong to a rehearsal that is being held.
-const YOUNG: Duration = Duration::from_secs(3600);
+/// A rehearsal is not held longer than this without having its record.
+pub const YOUNG: Duration = Duration::from_secs(3600);
 
 /// Drops what nothing needs.
 ///
@@ -61,8 +64,9 @@ pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> 
     for name in recent.iter().chain(old.iter().filter(|name| applied.contains(*name))) {
         kept.push(state.rehearsal(name)?);
     }
-    let needed: BTreeSet<ContentHash> = kept.iter().flat_map(changesets_of).collect();
-    let mut contents = BTreeSet::new();
+    let mut needed: BTreeSet<ContentHash> = kept.iter().flat_map(changesets_of).collect();
+    needed.extend(by_hand(state)?);
+    let mut contents = crate::drift::contents::needed(state)?;
     for id in &needed {
         contents.extend(contents_of(&state.changeset(id)?));
     }
@@ -73,8 +77,8 @@ pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> 
         gone.copies = greenroom_host::copy::sweep(&state.dir().join("copies"))
             .map_err(EngineError::system("remove old copies"))?;
     }
-    drop_changesets(state, &needed, wanted.dry_run, &mut gone)?;
-    drop_blobs(state, &contents, wanted.dry_run, &mut gone)?;
+    drop_changesets(state, &needed, wanted, &mut gone)?;
+    drop_blobs(state, &contents, wanted, &mut gone)?;
     Ok(gone)
 }
 
@@ -82,6 +86,14 @@ pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> 
 fn applied(state: &State) -> Result<BTreeSet<String>, EngineError> {
     let entries = state.ledger.entries(&Filter::default())?.entries;
     Ok(entries.into_iter().filter(|e| e.change.is_some()).filter_map(|e| e.rehearsal).collect())
+}
+
+/// The changesets of what was adopted and reverted: no rehearsal has them. One whose attempt came to nothing may be gone.
+fn by_hand(state: &State) -> Result<Vec<ContentHash>, EngineError> {
+    let entries = state.ledger.entries(&Filter::default())?.entries;
+    let of = entries.iter().filter(|e| e.change.is_some() && e.rehearsal.is_none());
+    let ids = of.filter_map(|e| e.detail.get("changeset")?.as_str()?.parse().ok());
+    Ok(ids.filter(|id| state.changeset_path(id).exists()).collect())
 }
 
 fn changesets_of(rehearsal: &Rehearsal) -> Vec<ContentHash> {
@@ -96,32 +108,37 @@ fn contents_of(changeset: &Changeset) -> impl Iterator<Item = ContentHash> + '_ 
     changeset.entries().iter().flat_map(|e| [&e.before, &e.after]).flatten().filter_map(|node| node.content())
 }
 
-fn is_young(path: &Path) -> bool {
+fn is_young(path: &Path, young: Duration) -> bool {
     let age = fs::metadata(path).and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
-    age.is_none_or(|age| age < YOUNG)
+    age.is_none_or(|age| age < young)
 }
 
 fn drop_changesets(
     state: &State,
     needed: &BTreeSet<ContentHash>,
-    dry: bool,
+    wanted: &Wanted<'_>,
     gone: &mut Gone,
 ) -> Result<(), EngineError> {
     let dir = state.dir().join("changesets");
     for entry in fs::read_dir(&dir).map_err(EngineError::file("read", &dir))?.flatten() {
         let id: Option<ContentHash> = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        if id.is_some_and(|id| needed.contains(&id)) || is_young(&entry.path()) {
+        if id.is_some_and(|id| needed.contains(&id)) || is_young(&entry.path(), wanted.young) {
             continue;
         }
         gone.changesets += 1;
-        if !dry {
+        if !wanted.dry_run {
             fs::remove_file(entry.path()).map_err(EngineError::file("delete", entry.path()))?;
         }
     }
     Ok(())
 }
 
-fn drop_blobs(state: &State, needed: &BTreeSet<ContentHash>, dry: bool, gone: &mut Gone) -> Result<(), EngineError> {
+fn drop_blobs(
+    state: &State,
+    needed: &BTreeSet<ContentHash>,
+    wanted: &Wanted<'_>,
+    gone: &mut Gone,
+) -> Result<(), EngineError> {
     let damaged = |error: greenroom_store::blobs::BlobError| EngineError::Damaged {
         path: state.dir().join("blobs"),
         source: Box::new(error),
@@ -131,12 +148,12 @@ fn drop_blobs(state: &State, needed: &BTreeSet<ContentHash>, dry: bool, gone: &m
         let path = state.blobs.path(hash);
         let ctime = fs::metadata(&path).map(|m| std::os::unix::fs::MetadataExt::ctime(&m)).unwrap_or(i64::MAX);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        if i64::try_from(now).unwrap_or(0) - ctime < i64::try_from(YOUNG.as_secs()).unwrap_or(0) {
+        if i64::try_from(now).unwrap_or(0) - ctime < i64::try_from(wanted.young.as_secs()).unwrap_or(0) {
             continue;
         }
         gone.blobs += 1;
         gone.bytes += fs::metadata(&path).map_or(0, |m| m.len());
-        if !dry {
+        if !wanted.dry_run {
             state.blobs.remove(hash).map_err(damaged)?;
         }
     }

@@ -5,6 +5,7 @@
 //! * [`rehearsal`]: a change run on a copy, captured, and proven in a second copy; in [`rehearsal::hotfix`] by a person at a
 //!   shell. [`standing`]: the tests that a host has for whatever change.
 //! * [`apply`]: a rehearsed change put onto the host, taken back, finished after a crash.
+//! * [`drift`]: what differs on a host from its record, who did it; adopt it or take it back.
 //! * [`watch`]: the changes of a host as they happen. [`install`]: the services that do so, and the daily scrub.
 //! * [`gc`]: what nothing needs any more. [`doctor`]: what of the environment is missing.
 //!
@@ -12,6 +13,7 @@
 
 pub mod apply;
 pub mod doctor;
+pub mod drift;
 pub mod error;
 pub mod gc;
 pub mod install;

@@ -28,9 +28,10 @@ pub(super) fn tell(report: &Report, ui: &Ui) -> Result<u8, Failure> {
         return Ok(super::exit(report.outcome()));
     }
     let tone = if report.outcome == "taken back" { Tone::Bad } else { Tone::Good };
-    let of = report.of.as_ref().map_or_else(|| report.rehearsal.clone(), Clone::clone);
+    let of = report.of.as_ref().unwrap_or(&report.rehearsal);
+    let of = if of.is_empty() { String::new() } else { format!(" {of}") };
     let mut out = format!(
-        "{}  {} {of}: {} {} in {} ms\n",
+        "{}  {}{of}: {} {} in {} ms\n",
         ui.tone(Tone::Strong, &report.change),
         ui.tone(tone, report.outcome),
         report.entries,
@@ -44,7 +45,13 @@ pub(super) fn tell(report: &Report, ui: &Ui) -> Result<u8, Failure> {
         out.push_str(&format!("  {note}\n"));
     }
     match report.outcome {
-        "applied" | "undone" => out.push_str(&format!("  to take it back: greenroom undo {}\n", report.change)),
+        _ if !report.no_way_back.is_empty() => {
+            out.push_str("  it cannot be taken back: what was there before is not at hand for\n");
+            report.no_way_back.iter().for_each(|path| out.push_str(&format!("    {path}\n")));
+        }
+        "applied" | "undone" | "adopted" | "reverted" => {
+            out.push_str(&format!("  to take it back: greenroom undo {}\n", report.change))
+        }
         _ => out.push_str("  the host is as before\n"),
     }
     ui.print(&out)?;

@@ -1,6 +1,6 @@
 //! `greenroom gc`
 
-use greenroom_engine::gc::{Wanted, collect};
+use greenroom_engine::gc::{Wanted, YOUNG, collect};
 
 use crate::args::{Gc, Global};
 use crate::error::{Failure, status};
@@ -8,7 +8,8 @@ use crate::ui::Ui;
 
 pub(super) fn run(global: &Global, args: &Gc, ui: &Ui) -> Result<u8, Failure> {
     let state = super::open(global, ui)?;
-    let gone = collect(&state, &Wanted { root: &global.root, keep: args.keep, dry_run: args.dry_run })?;
+    let wanted = Wanted { root: &global.root, keep: args.keep, dry_run: args.dry_run, young: YOUNG };
+    let gone = collect(&state, &wanted)?;
     if ui.json {
         ui.object(&gone)?;
     } else {

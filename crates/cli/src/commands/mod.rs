@@ -1,13 +1,17 @@
 //! The commands, one file each, and what they share: opening the state, who asks, finishing what a crash left.
 
+mod adopt;
 mod apply;
 mod doctor;
+mod drift;
 mod gc;
 mod hotfix;
 mod install;
 mod log;
 mod rehearse;
+mod revert;
 mod show;
+mod status;
 mod undo;
 mod watch;
 
@@ -17,7 +21,7 @@ use greenroom_engine::{Asked, EngineError, Outcome, Progress as _, State};
 use greenroom_host::apply::NoFaults;
 
 use crate::args::{Cli, Command, Global};
-use crate::error::{Failure, status};
+use crate::error::{Failure, status as exit_status};
 use crate::ui::Ui;
 
 /// Runs a command; the exit status where it ended by itself.
@@ -29,6 +33,10 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Apply(args) => apply::run(&cli.global, args, ui),
         Command::Undo(args) => undo::run(&cli.global, args, ui),
         Command::Log(args) => log::run(&cli.global, args, ui),
+        Command::Status(args) => status::run(&cli.global, args, ui),
+        Command::Drift(args) => drift::run(&cli.global, args, ui),
+        Command::Adopt(args) => adopt::run(&cli.global, args, ui),
+        Command::Revert(args) => revert::run(&cli.global, args, ui),
         Command::Recover => recover(&cli.global, ui),
         Command::Gc(args) => gc::run(&cli.global, args, ui),
         Command::Watch(args) => watch::run(&cli.global, args, ui),
@@ -39,7 +47,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
             let mut text = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "greenroom", &mut text);
             ui.print(&String::from_utf8_lossy(&text))?;
-            Ok(status::DONE)
+            Ok(exit_status::DONE)
         }
     }
 }
@@ -53,7 +61,7 @@ fn must_be_root() -> Result<(), Failure> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"))
+    Err(Failure::new(exit_status::FAULT, "Greenroom needs root").hint("run it with sudo"))
 }
 
 fn open_as_root(global: &Global) -> Result<State, Failure> {
@@ -86,8 +94,8 @@ fn standing_tests(global: &Global, leave_out: bool, ui: &Ui) -> Result<Vec<Test>
 
 pub(crate) fn exit(outcome: Outcome) -> u8 {
     match outcome {
-        Outcome::Done => status::DONE,
-        Outcome::Failed => status::FAILED,
+        Outcome::Done => exit_status::DONE,
+        Outcome::Failed => exit_status::FAILED,
     }
 }
 
@@ -101,5 +109,10 @@ fn recover(global: &Global, ui: &Ui) -> Result<u8, Failure> {
     } else {
         ui.print("nothing was interrupted\n")?;
     }
-    Ok(status::DONE)
+    Ok(exit_status::DONE)
+}
+
+/// `1 path`, `2 paths`
+fn counted(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }

@@ -10,7 +10,7 @@ use greenroom_core::rehearsal::Typed;
 use greenroom_core::textdiff::{self, Limits};
 use greenroom_core::{Changeset, ContentHash, Entry, TreePath, policy};
 use greenroom_engine::State;
-use greenroom_engine::apply::Records;
+use greenroom_engine::apply::{ChangeRecord, Records};
 use greenroom_host::scan::Tree;
 use greenroom_store::blobs::BlobStore as _;
 
@@ -22,7 +22,8 @@ pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> 
     let state = super::open(global, ui)?;
     let (rehearsal, change) = if args.id.starts_with('c') {
         let record = Records::look(&global.root).read(&args.id)?;
-        (state.rehearsal(&record.rehearsal).ok(), Some(record))
+        let rehearsal = if record.rehearsal.is_empty() { None } else { state.rehearsal(&record.rehearsal).ok() };
+        (rehearsal, Some(record))
     } else {
         (Some(state.rehearsal(&args.id)?), None)
     };
@@ -49,11 +50,33 @@ pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> 
         out.push_str(&super::rehearse::summary(rehearsal, ui));
         out.push_str(&typed(&rehearsal.typed, ui));
     }
+    if let Some(change) = change.as_ref().filter(|change| change.rehearsal.is_empty()) {
+        out.push_str(&by_hand(change, ui));
+    }
     let packages = rehearsal.as_ref().map(|r| r.effects.packages.as_slice()).unwrap_or_default();
     let what = What { state: &state, changeset: &changeset, root: &global.root };
     out.push_str(&what.paths(packages, args.diff.as_deref(), ui)?);
     ui.print(&out)?;
     Ok(status::DONE)
+}
+
+/// What an adoption or a reversal is about.
+fn by_hand(change: &ChangeRecord, ui: &Ui) -> String {
+    let shown = |text: &str| Shown(text.as_bytes()).to_string();
+    let kind = change.kind.word();
+    let of = change.of.as_ref().map_or_else(String::new, |of| format!(" of {of}"));
+    let mut out = format!("{}  {kind}{of}: {}\n", ui.tone(Tone::Strong, &change.change), change.name);
+    if let Some(why) = &change.why {
+        out.push_str(&format!("  why: {}\n", shown(why)));
+    }
+    for edit in &change.edits {
+        let by = edit.by.as_deref().map_or_else(|| "nobody that is known".to_owned(), shown);
+        out.push_str(&format!("  {} changed by {by}, last at {}\n", super::counted(edit.paths, "path"), edit.at));
+    }
+    for path in &change.no_way_back {
+        out.push_str(&format!("  no way back for {path}: what was there before is not at hand\n"));
+    }
+    out
 }
 
 /// A changeset to be shown.
@@ -144,7 +167,12 @@ fn listing(changeset: &Changeset, ownership: &Ownership, ui: &Ui) -> String {
 }
 
 fn line(entry: &Entry, ui: &Ui) -> String {
-    let (sign, tone) = match entry.op() {
+    format!("  {}\n", entry_words(entry, entry.op(), ui))
+}
+
+/// One path, with a sign and what is different.
+pub(super) fn entry_words(entry: &Entry, op: Op, ui: &Ui) -> String {
+    let (sign, tone) = match op {
         Op::Create => ("+", Tone::Good),
         Op::Delete => ("-", Tone::Bad),
         Op::Modify | Op::Replace => ("~", Tone::Warn),
@@ -164,7 +192,7 @@ fn line(entry: &Entry, ui: &Ui) -> String {
         },
         (None, None) => String::new(),
     };
-    format!("  {} {}{detail}\n", ui.tone(tone, sign), entry.path)
+    format!("{} {}{detail}", ui.tone(tone, sign), entry.path)
 }
 
 /// Unified diffs of the entries whose paths match.

@@ -132,7 +132,12 @@ impl Drift {
     /// What happened to it.
     #[must_use]
     pub fn op(&self) -> Op {
-        self.entry.op()
+        match (self.found_by, &self.entry.before, &self.entry.after) {
+            // What the package brought is known by its checksum only.
+            (FoundBy::Package, None, Some(_)) => Op::Modify,
+            (FoundBy::Package, None, None) => Op::Delete,
+            _ => self.entry.op(),
+        }
     }
 }
 

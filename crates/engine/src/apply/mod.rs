@@ -27,10 +27,10 @@ use greenroom_store::ledger::{Draft, Ledger as _};
 use serde::Serialize;
 
 pub(crate) use drive::{Drive, Ended, chain};
-pub use record::{ChangeRecord, Kind, PartRecord, Records, Standing, Step};
+pub use record::{ChangeRecord, Edit, Kind, PartRecord, Records, Standing, Step};
 pub use recover::recover;
-pub(crate) use refusal::host_error;
 pub use refusal::{Conflicts, describe};
+pub(crate) use refusal::{conflicts as refused, host_error};
 pub use undo::undo;
 pub(crate) use undo::{inverse_record, recorded};
 
@@ -92,9 +92,10 @@ pub struct Wanted<'a> {
 pub struct Report {
     /// The change: `c1`, …
     pub change: String,
-    /// `applied` or `undone` when it is in place, `taken back` when it failed and the host is as before.
+    /// `applied`, `undone`, `adopted` or `reverted` when it is in place, `taken back` when it failed and the host is as before.
     pub outcome: &'static str,
-    /// The rehearsal it comes from.
+    /// The rehearsal it comes from, if it comes from one.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub rehearsal: String,
     /// The change that was taken back.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,12 +108,15 @@ pub struct Report {
     pub services: Vec<greenroom_core::plan::UnitAction>,
     /// Why it was taken back, and what else is worth knowing.
     pub notes: Vec<String>,
+    /// Paths whose old content was nowhere to be had: it cannot be taken back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub no_way_back: Vec<TreePath>,
     /// Milliseconds until all files were in place and services were up.
     pub duration_ms: u64,
 }
 
 impl Report {
-    fn of(record: &ChangeRecord, began: Instant) -> Self {
+    pub(crate) fn of(record: &ChangeRecord, began: Instant) -> Self {
         let mut restarted: Vec<String> = Vec::new();
         for action in &record.services {
             if !restarted.contains(&action.unit) {
@@ -124,6 +128,8 @@ impl Report {
             outcome: match (record.standing, record.kind) {
                 (Standing::Done, Kind::Apply) => "applied",
                 (Standing::Done, Kind::Undo) => "undone",
+                (Standing::Done, Kind::Adopt) => "adopted",
+                (Standing::Done, Kind::Revert) => "reverted",
                 _ => "taken back",
             },
             rehearsal: record.rehearsal.clone(),
@@ -132,6 +138,7 @@ impl Report {
             restarted,
             services: record.services.clone(),
             notes: record.notes.clone(),
+            no_way_back: record.no_way_back.clone(),
             duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -164,6 +171,7 @@ pub fn apply(
     progress.begin("checking that the host is as rehearsed");
     check_all(&site, &rehearsal.parts, &changesets)?;
     let mut record = new_record(state, &records, &rehearsal, wanted, asked)?;
+    crate::drift::about_to(&site)?;
     progress.begin("putting it in place");
     let shell = live_shell(&site);
     let place = Place { manager: Manager::of(&site.root), shell: &shell };
@@ -172,6 +180,7 @@ pub fn apply(
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: None };
     drive.run(&mut record)?;
     close(state, &records, &record, asked, &tools)?;
+    crate::drift::moved(state, &site, &guard, asked, &tools);
     Ok(Report::of(&record, began))
 }
 
@@ -215,7 +224,7 @@ fn check_all(site: &Site, parts: &[Part], changesets: &[Option<Changeset>]) -> R
         }
         let found = conflicts(site, &fresh(changeset, &seen))?;
         if !found.is_empty() {
-            return Err(refusal::conflicts(&found));
+            return Err(refused(&found));
         }
         seen.extend(changeset.entries().iter().map(|entry| &entry.path));
     }
@@ -277,6 +286,8 @@ pub(crate) fn proof_record(rehearsal: &Rehearsal, name: &str) -> ChangeRecord {
         standing: Standing::Open,
         services: Vec::new(),
         notes: Vec::new(),
+        no_way_back: Vec::new(),
+        edits: Vec::new(),
     }
 }
 
@@ -305,7 +316,7 @@ pub(crate) fn part_records(change: &str, parts: &[Part]) -> Vec<PartRecord> {
 }
 
 /// Runs shell commands on this machine; in a tree that is not this machine's root, inside it.
-fn live_shell(site: &Site) -> impl Fn(&str, Option<Duration>) -> Result<(i32, String), EngineError> + '_ {
+pub(crate) fn live_shell(site: &Site) -> impl Fn(&str, Option<Duration>) -> Result<(i32, String), EngineError> + '_ {
     move |text, limit| {
         let answer = if site.root == Path::new("/") {
             Manager::Live.shell(text, limit)?
@@ -327,7 +338,7 @@ pub(crate) fn close(
     records.write(record)?;
     tools.hit("ledger.before")?;
     let root = records.root().display().to_string();
-    let detail = serde_json::json!({
+    let mut detail = serde_json::json!({
         "name": record.name,
         "of": record.of,
         "outcome": record.standing,
@@ -336,6 +347,12 @@ pub(crate) fn close(
         "services": record.services,
         "notes": record.notes,
     });
+    if !record.edits.is_empty() {
+        detail["edits"] = serde_json::json!(record.edits);
+    }
+    if !record.no_way_back.is_empty() {
+        detail["no_way_back"] = serde_json::json!(record.no_way_back.len());
+    }
     state.ledger.append_once(
         &format!("{root} {}", record.change),
         &Draft {
@@ -343,7 +360,7 @@ pub(crate) fn close(
             kind: record.kind.word().to_owned(),
             actor: record.actor.clone(),
             change: Some(record.change.clone()),
-            rehearsal: Some(record.rehearsal.clone()),
+            rehearsal: Some(record.rehearsal.clone()).filter(|r| !r.is_empty()),
             root,
             why: record.why.clone(),
             detail,

@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use greenroom_core::ContentHash;
 use greenroom_core::change::ApplyOptions;
 use greenroom_core::plan::{Part, UnitAction};
+use greenroom_core::{ContentHash, TreePath};
 use greenroom_store::ledger::Actor;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,10 @@ pub enum Kind {
     Apply,
     /// A change was taken back.
     Undo,
+    /// What was found on the host was taken as wanted.
+    Adopt,
+    /// What was found on the host was replaced by what is on record.
+    Revert,
 }
 
 impl Kind {
@@ -32,6 +36,8 @@ impl Kind {
         match self {
             Self::Apply => "apply",
             Self::Undo => "undo",
+            Self::Adopt => "adopt",
+            Self::Revert => "revert",
         }
     }
 }
@@ -77,6 +83,17 @@ pub struct PartRecord {
     pub step: Step,
 }
 
+/// What one person or program had changed by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    /// Who, in words; `None`: not known.
+    pub by: Option<String>,
+    /// How many paths.
+    pub paths: usize,
+    /// The last of them.
+    pub at: String,
+}
+
 /// One change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChangeRecord {
@@ -87,7 +104,8 @@ pub struct ChangeRecord {
     /// The change that it takes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
-    /// The rehearsal that it comes from.
+    /// The rehearsal that it comes from; empty when it comes from none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rehearsal: String,
     /// What the person calls it.
     pub name: String,
@@ -117,6 +135,12 @@ pub struct ChangeRecord {
     /// Why it was taken back, or what could not be.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Paths whose old content was nowhere to be had: the change cannot be taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_way_back: Vec<TreePath>,
+    /// Who had made what was adopted or reverted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<Edit>,
 }
 
 /// The records of one host.

@@ -4,7 +4,7 @@ use greenroom_core::plan::Part;
 use greenroom_host::apply::{Direction, Faults, HostState, Phase, Recovered};
 use greenroom_host::services::Manager;
 
-use super::record::{ChangeRecord, Records, Standing, Step};
+use super::record::{ChangeRecord, Kind, Records, Standing, Step};
 use super::{Drive, FromBlobs, Place, Report, Tools, close, host_error, undo};
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
@@ -39,6 +39,17 @@ pub fn recover(
         return Ok(None);
     };
     progress.note(&format!("{} {} was interrupted: finishing it", record.kind.word(), record.change));
+    let contents = FromBlobs(&state.blobs);
+    let tools = Tools { contents: &contents, faults, progress, health: &[] };
+    if record.kind == Kind::Adopt {
+        // Nothing of the tree was touched: the file engine has it on record, or it never was.
+        if matches!(record.standing, Standing::Open) {
+            crate::drift::recover_adoption(&site, &guard, &mut record, faults)?;
+        }
+        close(state, &records, &record, asked, &tools)?;
+        crate::drift::moved(state, &site, &guard, asked, &tools);
+        return Ok(Some(Report::of(&record, began)));
+    }
     let of = record.of.as_ref().map(|of| records.read(of)).transpose()?;
     let changesets = match &of {
         Some(of) => undo::recorded(&host, of)?,
@@ -46,8 +57,6 @@ pub fn recover(
     };
     let shell = super::live_shell(&site);
     let place = Place { manager: Manager::of(&site.root), shell: &shell };
-    let contents = FromBlobs(&state.blobs);
-    let tools = Tools { contents: &contents, faults, progress, health: &[] };
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: of.as_ref() };
     match record.standing {
         Standing::Open if all_happened(&drive, &record)? => drive.finish(&mut record)?,
@@ -60,6 +69,7 @@ pub fn recover(
         Standing::Done | Standing::TakenBack => {}
     }
     close(state, &records, &record, asked, &tools)?;
+    crate::drift::moved(state, &site, &guard, asked, &tools);
     Ok(Some(Report::of(&record, began)))
 }
 

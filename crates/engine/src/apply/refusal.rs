@@ -67,7 +67,7 @@ fn words(node: Option<&Node>) -> String {
     )
 }
 
-pub(super) fn conflicts(found: &[Conflict]) -> EngineError {
+pub(crate) fn conflicts(found: &[Conflict]) -> EngineError {
     EngineError::Conflicts(Conflicts { paths: found.iter().map(describe).collect(), touched_by: Vec::new() })
 }
 

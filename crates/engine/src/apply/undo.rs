@@ -39,6 +39,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
         actor: asked.actor.clone(),
         ..inverse_record(&of, &change)
     };
+    crate::drift::about_to(&site)?;
     progress.begin("taking it back");
     let shell = super::live_shell(&site);
     let place = Place { manager: Manager::of(&site.root), shell: &shell };
@@ -47,6 +48,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: Some(&of) };
     drive.run(&mut record)?;
     close(state, &records, &record, asked, &tools)?;
+    crate::drift::moved(state, &site, &guard, asked, &tools);
     Ok(Report::of(&record, began))
 }
 
@@ -62,6 +64,7 @@ pub(crate) fn inverse_record(of: &ChangeRecord, change: &str) -> ChangeRecord {
         standing: Standing::Open,
         services: Vec::new(),
         notes: Vec::new(),
+        edits: Vec::new(),
         ..of.clone()
     }
 }
@@ -78,6 +81,19 @@ fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineEr
         return Err(EngineError::refused(
             format!("{} was taken back already, by {}", of.change, by.change),
             format!("`greenroom undo {}` brings it back", by.change),
+        ));
+    }
+    if !of.no_way_back.is_empty() {
+        let paths: Vec<String> = of.no_way_back.iter().take(10).map(ToString::to_string).collect();
+        let more = of.no_way_back.len().saturating_sub(paths.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        return Err(EngineError::refused(
+            format!(
+                "{} has no way back: what was there before it is not at hand for {}{more}",
+                of.change,
+                paths.join(", ")
+            ),
+            "what was there has to be brought back by hand, from a package or a backup",
         ));
     }
     let dead = of.parts.iter().find_map(|p| match &p.part {

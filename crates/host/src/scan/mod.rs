@@ -171,6 +171,16 @@ impl Tree {
         Ok(Some(out))
     }
 
+    /// Opens the regular file `path` for reading; `None` when it is none.
+    ///
+    /// # Errors
+    /// [`ScanError::Path`].
+    pub fn open_file(&mut self, path: &TreePath) -> Result<Option<std::fs::File>, ScanError> {
+        let is_file = self.status(path)?.is_some_and(|status| status.file_type() == types::FILE);
+        let Some((dir, name)) = self.place(path)?.filter(|_| is_file) else { return Ok(None) };
+        fs::open_file(dir, name).map(Some).map_err(|source| ScanError::Path { path: path.clone(), source })
+    }
+
     /// The whole state of `path`, content included. `link` is left empty: groups are known only by those who see all names.
     ///
     /// # Errors

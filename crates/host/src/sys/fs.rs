@@ -151,21 +151,37 @@ fn belongs_to_overlay(name: &[u8]) -> bool {
 /// The kernel's; a file system without attributes has none.
 pub fn xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Xattrs> {
     let path = proc_path(dir, name)?;
-    let mut list = [0u8; 1024];
-    let listed = match rustix::fs::llistxattr(&*path, &mut list[..]) {
+    attributes(|list| rustix::fs::llistxattr(&*path, list), |attribute| xattr(&path, attribute))
+}
+
+/// The same of a file that is open: without a look-up of its name.
+///
+/// # Errors
+/// As [`xattrs`].
+pub fn file_xattrs(file: BorrowedFd<'_>) -> io::Result<Xattrs> {
+    let value = |attribute: &[u8]| whole_value(|value| rustix::fs::fgetxattr(file, attribute, value));
+    attributes(|list| rustix::fs::flistxattr(file, list), value)
+}
+
+fn attributes(
+    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    value: impl Fn(&[u8]) -> io::Result<Option<Box<[u8]>>>,
+) -> io::Result<Xattrs> {
+    let mut names = [0u8; 1024];
+    let listed = match list(&mut names[..]) {
         Ok(0) | Err(Errno::OPNOTSUPP | Errno::NODATA) => return Ok(Box::default()),
-        Ok(length) => list[..length].to_vec(),
+        Ok(length) => names[..length].to_vec(),
         Err(Errno::RANGE) => {
-            let mut list = vec![0u8; 65_536];
-            let length = rustix::fs::llistxattr(&*path, &mut list[..])?;
-            list.truncate(length);
-            list
+            let mut names = vec![0u8; 65_536];
+            let length = list(&mut names[..])?;
+            names.truncate(length);
+            names
         }
         Err(other) => return Err(other.into()),
     };
     let mut out = Vec::new();
     for attribute in listed.split(|b| *b == 0).filter(|n| !n.is_empty() && !belongs_to_overlay(n)) {
-        match xattr(&path, attribute)? {
+        match value(attribute)? {
             Some(value) => out.push((Box::from(attribute), value)),
             None => continue,
         }
@@ -175,9 +191,13 @@ pub fn xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Xattrs> {
 }
 
 fn xattr(path: &CStr, attribute: &[u8]) -> io::Result<Option<Box<[u8]>>> {
+    whole_value(|value| rustix::fs::lgetxattr(path, attribute, value))
+}
+
+fn whole_value(get: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Option<Box<[u8]>>> {
     let mut value = vec![0u8; 1024];
     loop {
-        match rustix::fs::lgetxattr(path, attribute, &mut value[..]) {
+        match get(&mut value[..]) {
             Ok(length) => {
                 value.truncate(length);
                 return Ok(Some(value.into_boxed_slice()));

@@ -1,0 +1,438 @@
+//! One look at a host: what differs from the record, since when, by whom, and what belongs together.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use greenroom_core::drift::packages::Transaction;
+use greenroom_core::drift::runtime::RuntimeDrift;
+use greenroom_core::drift::{Drift, FoundBy, Group};
+use greenroom_core::path::Shown;
+use greenroom_core::{ContentHash, Entry, Kind, Mtime, Node, TreePath};
+use greenroom_host::apply::{Error as HostError, Guard, HostState, NoFaults, Refusal};
+use greenroom_host::baseline::{Baseline, Depth, Difference, Keep, Options, Problem as Trouble, Recorded};
+use greenroom_host::dpkg::{self, Database};
+use greenroom_host::scan::Tree;
+use greenroom_host::watch::{Attribution, Log, State as Watch};
+use greenroom_store::blobs::{BlobStore as _, DirBlobs};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::attribute::{Found, attribute};
+use super::group::{Databases, group};
+use super::place::{Before, Place};
+use super::{contents, facts, moves, packages};
+use crate::apply::host_error;
+use crate::site::Site;
+use crate::{Asked, EngineError, Progress, State};
+
+/// What was found: the object that `status --json` prints.
+#[derive(Debug, Serialize)]
+pub struct Look {
+    /// When the record was made or moved last.
+    pub baseline_at: String,
+    /// When it was made first.
+    pub recorded_at: String,
+    /// The differences, by path.
+    pub drift: Vec<Drift>,
+    /// What belongs together, in the order of a report.
+    pub groups: Vec<Group>,
+    /// What differs beyond files.
+    pub runtime: Vec<RuntimeDrift>,
+    /// What nothing can be said of.
+    pub problems: Vec<Problem>,
+    /// Whether changes are observed as they happen.
+    pub watch: Watching,
+    /// How many paths were looked at.
+    pub paths: u64,
+    /// The record was made just now.
+    pub recorded: Option<Recording>,
+}
+
+/// Something of which nothing can be said, or not all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Which path, where it is one.
+    pub path: Option<TreePath>,
+    /// A sentence.
+    pub what: String,
+}
+
+/// The watch.
+#[derive(Clone, Debug, Serialize)]
+pub struct Watching {
+    /// One runs.
+    pub running: bool,
+    /// Since when it has every change.
+    pub complete_since: Option<String>,
+    /// How it knows who did something.
+    pub attribution: Option<Attribution>,
+    /// What it cannot do here.
+    pub limits: Vec<String>,
+}
+
+/// The making of the record.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recording {
+    /// How many paths are on record.
+    pub paths: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Bytes of contents that are kept for diffs and reverts.
+    pub kept: u64,
+}
+
+/// Looks at the host at `root`. The first time its record is made.
+///
+/// # Errors
+/// The tree, its record or the state cannot be read; somebody else is at work when the record is to be made.
+pub fn look(
+    state: &State,
+    root: &Path,
+    full: bool,
+    asked: &Asked,
+    progress: &dyn Progress,
+) -> Result<(Look, Texts), EngineError> {
+    let site = Site::look(root, state.dir())?;
+    let host = HostState::open(&site.root).map_err(host_error)?;
+    let found = match host.lock("look at what differs") {
+        Ok(guard) => find(state, &site, Some(&guard), full, asked, progress)?,
+        // A change is under way: what can be said without it is said.
+        Err(HostError::Refused(Refusal::Busy { .. })) if has_record(&site)? => {
+            find(state, &site, None, full, asked, progress)?
+        }
+        Err(error) => return Err(host_error(error)),
+    };
+    Ok((found.look, Texts { tree: found.tree, databases: found.databases }))
+}
+
+fn has_record(site: &Site) -> Result<bool, EngineError> {
+    Ok(Place::read(&site.root)?.is_some_and(|place| place.whole))
+}
+
+/// Makes the record of the host at `root` where there is none; `None`: there is one.
+///
+/// # Errors
+/// As [`look`].
+pub fn record(
+    state: &State,
+    root: &Path,
+    asked: &Asked,
+    progress: &dyn Progress,
+) -> Result<Option<Recording>, EngineError> {
+    let site = Site::look(root, state.dir())?;
+    let host = HostState::open(&site.root).map_err(host_error)?;
+    let guard = host.lock("record this host").map_err(host_error)?;
+    let (.., recording) = opened(state, &site, Some(&guard), asked, progress)?;
+    Ok(recording)
+}
+
+/// A look, with what it was made from.
+pub(super) struct Finding {
+    pub(super) look: Look,
+    pub(super) baseline: Baseline,
+    pub(super) databases: Databases,
+    pub(super) tree: Tree,
+}
+
+/// Where texts of before are found, for who shows differences.
+pub struct Texts {
+    tree: Tree,
+    databases: Databases,
+}
+
+/// Looks, under the host's lock where somebody has it.
+pub(super) fn find(
+    state: &State,
+    site: &Site,
+    guard: Option<&Guard<'_>>,
+    full: bool,
+    asked: &Asked,
+    progress: &dyn Progress,
+) -> Result<Finding, EngineError> {
+    let (baseline, place, recording) = opened(state, site, guard, asked, progress)?;
+    progress.begin("comparing this host with its record");
+    let now = (asked.now)();
+    let options = Options { depth: if full { Depth::Full } else { Depth::Changed }, ..Options::new(&site.policy, now) };
+    let scanned = baseline.scan(&options)?;
+    // It only spares the next scan some work.
+    let _ = baseline.refresh(scanned.refresh);
+    let mut tree = Tree::open(&site.root)?;
+    let databases = Databases { record: packages::read(&baseline)?, host: Database::read(&mut tree)? };
+    let since = baseline.meta().since;
+    let log = Log::read(&site.root, Some(since)).map_err(EngineError::system("read the watch's log"))?;
+    let mut problems: Vec<Problem> = scanned.problems.iter().map(problem).collect();
+    let mut differences = scanned.differences;
+    if guard.is_none() {
+        under_way(site, &place, &mut differences, &mut problems)?;
+    }
+    let mut drift: Vec<Drift> = differences.into_iter().map(|one| drifted(one, &log, since, now)).collect();
+    add_from_before(&mut drift, &place.modified, &baseline, since)?;
+    let transactions = dpkg::history(&mut tree, Some(&since.to_string()));
+    let groups = grouped(&mut drift, &databases, &transactions, &mut tree, &mut problems);
+    let (runtime, gaps) = facts::differences(site)?;
+    problems.extend(gaps.into_iter().map(|what| Problem { path: None, what }));
+    let look = Look {
+        baseline_at: stamp(baseline.meta().at),
+        recorded_at: stamp(since),
+        drift,
+        groups,
+        runtime,
+        problems,
+        watch: watching(site, &log)?,
+        paths: scanned.counts.paths,
+        recorded: recording,
+    };
+    Ok(Finding { look, baseline, databases, tree })
+}
+
+/// The record, brought up to the last change; made when there is none and the lock is held.
+fn opened(
+    state: &State,
+    site: &Site,
+    guard: Option<&Guard<'_>>,
+    asked: &Asked,
+    progress: &dyn Progress,
+) -> Result<(Baseline, Place, Option<Recording>), EngineError> {
+    let place = Place::read(&site.root)?;
+    // An interrupted first record is none.
+    let is_new = place.as_ref().is_some_and(|place| !place.whole);
+    match (Baseline::open(&site.root)?.filter(|_| !is_new), guard) {
+        (Some(baseline), Some(guard)) => moves::catch_up(state, site, guard, baseline, asked, &NoFaults)
+            .map(|(baseline, place)| (baseline, place, None)),
+        (Some(baseline), None) => Ok((baseline, moves::whole(site)?, None)),
+        (None, Some(guard)) => first(state, site, guard, asked, progress),
+        (None, None) => Err(EngineError::refused("this host has no record yet", "`greenroom status` makes it")),
+    }
+}
+
+/// Makes the record.
+fn first(
+    state: &State,
+    site: &Site,
+    guard: &Guard<'_>,
+    asked: &Asked,
+    progress: &dyn Progress,
+) -> Result<(Baseline, Place, Option<Recording>), EngineError> {
+    let began = Instant::now();
+    progress.begin("recording this host for the first time");
+    let (_, seq) = moves::fresh(guard.host(), &Place::default())?;
+    let mut place = Place { whole: false, seq, modified: Vec::new() };
+    place.write(&site.root)?;
+    let sink = Sink { blobs: &state.blobs, kept: Mutex::default() };
+    let options = Options { keep: Some(&sink), ..Options::new(&site.policy, (asked.now)()) };
+    let Recorded { baseline, modified, gaps, problems, .. } = Baseline::record(&site.root, &options)?;
+    let kept = sink.kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    contents::remember(state, &site.root, &kept.hashes, true)?;
+    facts::record(site)?;
+    packages::forget(&site.root)?;
+    place.modified = modified.iter().map(Before::from).collect();
+    place.whole = true;
+    place.write(&site.root)?;
+    let recording = Recording {
+        paths: baseline.meta().paths,
+        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        kept: kept.bytes,
+    };
+    progress.note(&format!(
+        "this host's record was made just now: {} paths in {:.1} s; from here on every difference is drift",
+        recording.paths,
+        began.elapsed().as_secs_f64()
+    ));
+    gaps.iter().for_each(|gap| progress.note(gap));
+    if !problems.is_empty() {
+        progress.note(&format!("{} paths could not be read and are not on record", problems.len()));
+    }
+    Ok((baseline, place, Some(recording)))
+}
+
+/// Keeps small contents, up to a total.
+struct Sink<'a> {
+    blobs: &'a DirBlobs,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    hashes: BTreeSet<ContentHash>,
+    bytes: u64,
+}
+
+impl Keep for Sink<'_> {
+    fn wants(&self, path: &TreePath, size: u64) -> bool {
+        if !contents::is_kept(path, size) {
+            return false;
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let fits = kept.bytes + size <= contents::TOTAL;
+        kept.bytes += if fits { size } else { 0 };
+        fits
+    }
+
+    fn keep(&self, _path: &TreePath, hash: &ContentHash, content: &[u8]) -> io::Result<()> {
+        self.blobs.put_bytes(content).map_err(io::Error::other)?;
+        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).hashes.insert(*hash);
+        Ok(())
+    }
+}
+
+/// Without the lock a change may be under way: its paths are nobody's drift.
+fn under_way(
+    site: &Site,
+    place: &Place,
+    differences: &mut Vec<Difference>,
+    problems: &mut Vec<Problem>,
+) -> Result<(), EngineError> {
+    let Some(host) = HostState::find(&site.root).map_err(host_error)? else { return Ok(()) };
+    let later = host.changes().map_err(host_error)?.into_iter().filter(|r| r.seq > place.seq);
+    let mut paths: BTreeSet<TreePath> = BTreeSet::new();
+    for record in later {
+        // One that is being written just now has touched nothing.
+        let Ok(changeset) = host.changeset(&record) else { continue };
+        paths.extend(changeset.entries().iter().map(|e| e.path.clone()));
+    }
+    differences.retain(|d| !paths.contains(&d.entry.path));
+    let what = format!("a change is under way: {} paths that it touches are left out", paths.len());
+    problems.push(Problem { path: None, what });
+    Ok(())
+}
+
+fn problem(trouble: &Trouble) -> Problem {
+    Problem { path: Some(trouble.path.clone()), what: trouble.to_string() }
+}
+
+fn stamp(at: Timestamp) -> String {
+    format!("{at:.3}")
+}
+
+fn timestamp(time: Mtime) -> Option<Timestamp> {
+    Timestamp::new(time.sec, i32::try_from(time.nsec).ok()?).ok()
+}
+
+fn drifted(one: Difference, log: &Log, since: Timestamp, now: Timestamp) -> Drift {
+    let inode = one.inode.map(|inode| (inode.dev.0, inode.dev.1, inode.ino));
+    let found = Found { entry: one.entry, ctime: one.changed.and_then(timestamp), inode };
+    let who = attribute(&found, log, since, now);
+    Drift { entry: found.entry, found_by: who.found_by, actor: who.actor, at: stamp(who.at), group: String::new() }
+}
+
+/// Adds what was not as its package brought it when the record was made, where nothing else is known of it.
+fn add_from_before(
+    drift: &mut Vec<Drift>,
+    modified: &[Before],
+    baseline: &Baseline,
+    since: Timestamp,
+) -> Result<(), EngineError> {
+    let known: BTreeSet<TreePath> = drift.iter().map(|d| d.path().clone()).collect();
+    for one in modified.iter().filter(|one| !known.contains(&one.path)) {
+        let after = baseline.node(&one.path)?.map(Box::new);
+        let at = after.as_ref().and_then(|node| timestamp(node.mtime)).unwrap_or(since);
+        drift.push(Drift {
+            entry: Entry { path: one.path.clone(), before: None, after },
+            found_by: FoundBy::Package,
+            actor: None,
+            at: stamp(at),
+            group: String::new(),
+        });
+    }
+    drift.sort_by(|a, b| a.path().cmp(b.path()));
+    Ok(())
+}
+
+fn grouped(
+    drift: &mut [Drift],
+    databases: &Databases,
+    transactions: &[Transaction],
+    tree: &mut Tree,
+    problems: &mut Vec<Problem>,
+) -> Vec<Group> {
+    if let Some(host) = &databases.host {
+        problems.extend(host.gaps().iter().map(|gap| Problem { path: None, what: gap.clone() }));
+    }
+    let tree = std::cell::RefCell::new(tree);
+    let md5 = |path: &TreePath| dpkg::md5_of(&mut tree.borrow_mut(), path).ok().flatten();
+    let mut groups = group(drift, databases, transactions, &md5);
+    for group in &mut groups {
+        // Paths are escaped already; names out of logs and command lines may hold anything.
+        if group.title.chars().any(char::is_control) {
+            group.title = Shown(group.title.as_bytes()).to_string();
+        }
+    }
+    groups
+}
+
+fn watching(site: &Site, log: &Log) -> Result<Watching, EngineError> {
+    let watch = Watch::read(&site.root).map_err(EngineError::system("ask for the watch"))?;
+    Ok(Watching {
+        running: watch.is_some(),
+        complete_since: log.complete_since().map(stamp),
+        attribution: watch.as_ref().map(|w| w.attribution),
+        limits: watch.map(|w| w.limits).unwrap_or_default(),
+    })
+}
+
+/// No content of a package is read into memory beyond this.
+const LARGEST: u64 = 64 << 20;
+
+impl Finding {
+    /// What a file of a package was when the package brought it, as far as the package cache says: its content; the rest as it is.
+    pub(super) fn of_package(&mut self, entry: &Entry) -> Option<Box<Node>> {
+        let content = package_content(&mut self.tree, &self.databases, &entry.path)?;
+        let now = entry.after.as_deref()?;
+        let kind = Kind::File { size: content.len() as u64, content: ContentHash::of(&content) };
+        Some(Box::new(Node { kind, ..now.clone() }))
+    }
+
+    /// What apt would have to install to bring the packages of these paths back: `nginx=1.22`, or `nginx` in its present version.
+    pub(super) fn versions(&self, chosen: &[usize]) -> Vec<String> {
+        let (Some(record), Some(host)) = (&self.databases.record, &self.databases.host) else { return Vec::new() };
+        let paths = chosen.iter().map(|at| self.look.drift[*at].path());
+        let of = paths.filter_map(|path| {
+            let was = record.package(record.owner(path)?);
+            let is = host.owner(path).map(|id| &host.package(id).version);
+            Some(if is == Some(&was.version) { was.name.clone() } else { format!("{}={}", was.name, was.version) })
+        });
+        of.collect()
+    }
+}
+
+/// A file's content out of the package cache, of the version that is on record, when its checksum is the package's own.
+fn package_content(tree: &mut Tree, databases: &Databases, path: &TreePath) -> Option<Vec<u8>> {
+    let database = databases.record.as_ref().or(databases.host.as_ref())?;
+    let expected = database.expected(path)?;
+    let mut content = Vec::new();
+    let mut take = |reader: &mut dyn Read| reader.take(LARGEST).read_to_end(&mut content).map(drop);
+    let found = dpkg::deb_content(tree, database.package(expected.package), path, &mut take).ok()?;
+    (found && dpkg::md5(&content) == expected.md5).then_some(content)
+}
+
+impl Texts {
+    /// The content of a drift's side before and after, for a diff; `None`: it is not at hand, or too large. An absent side is
+    /// empty.
+    pub fn sides(&mut self, state: &State, drift: &Drift, limit: u64) -> [Option<Vec<u8>>; 2] {
+        let path = drift.path().clone();
+        let before = match (&drift.entry.before, drift.found_by) {
+            (None, FoundBy::Package) => package_content(&mut self.tree, &self.databases, &path),
+            (before, _) => self.text(state, &path, before.as_deref(), limit),
+        };
+        [before, self.text(state, &path, drift.entry.after.as_deref(), limit)]
+    }
+
+    fn text(&mut self, state: &State, path: &TreePath, node: Option<&Node>, limit: u64) -> Option<Vec<u8>> {
+        let Some(hash) = node.and_then(Node::content) else { return Some(Vec::new()) };
+        if node.is_some_and(|node| node.size() > limit) {
+            return None;
+        }
+        let is_it = |content: &Vec<u8>| ContentHash::of(content) == hash;
+        if let Some(live) = self.tree.content(path, limit + 1).ok().flatten().filter(is_it) {
+            return Some(live);
+        }
+        let mut out = Vec::new();
+        if state.blobs.copy_out(hash, &mut out).is_ok() {
+            return Some(out);
+        }
+        package_content(&mut self.tree, &self.databases, path).filter(is_it)
+    }
+}

@@ -75,6 +75,12 @@ pub enum Command {
     Recover,
     /// Drop what nothing needs any more; never what an undo may need, unless you give that up
     Gc(Gc),
+    /// Watch this host's files and note every change with who made it; `greenroom install` runs it as a service
+    Watch(Watch),
+    /// Set up the services on this host: the watch, and a daily scrub
+    Install(Install),
+    /// Remove the services that `install` set up; records and the ledger stay
+    Uninstall,
     /// Say what of the environment is missing, with the command that mends it
     Doctor,
     /// Print the completions for a shell
@@ -292,6 +298,25 @@ pub struct Gc {
     /// Only say what would go
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `greenroom watch`
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Do not follow processes in the kernel: who ends within moments stays unknown
+    #[arg(long)]
+    pub no_trace: bool,
+    /// Keep the kernel's queue to `fs.fanotify.max_queued_events`; what does not fit is found by a scan
+    #[arg(long)]
+    pub bounded_queue: bool,
+}
+
+/// `greenroom install`
+#[derive(Debug, Args)]
+pub struct Install {
+    /// Only write the files: enable and start nothing
+    #[arg(long)]
+    pub no_start: bool,
 }
 
 /// `greenroom completions`

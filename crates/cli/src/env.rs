@@ -20,6 +20,7 @@ pub const VARIABLES: &[Variable] = &[
         name: "GREENROOM_STATE",
         help: "where rehearsals, contents and the ledger are kept, unless --state says so",
     },
+    Variable { name: "NOTIFY_SOCKET", help: "where systemd is told that `watch` has begun" },
     Variable { name: "NO_COLOR", help: "when set and not empty: no colours" },
     Variable { name: "PAGER", help: "shows what is longer than the terminal in `hotfix`; `less` when it is not set" },
     Variable { name: "SSH_CONNECTION", help: "where the person's session comes from: goes into the ledger" },
@@ -30,6 +31,20 @@ pub const VARIABLES: &[Variable] = &[
 /// Whether colours are unwanted.
 pub(crate) fn no_color() -> bool {
     env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Tells the service manager that started this process something (sd_notify(3)). Without one, nobody is told.
+pub(crate) fn tell_manager(text: &str) -> std::io::Result<()> {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&path)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(text.as_bytes(), &address).map(drop)
 }
 
 /// The command that shows long texts.

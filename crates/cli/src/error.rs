@@ -71,6 +71,9 @@ impl From<EngineError> for Failure {
             EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 base(status::FAULT).hint("Greenroom's state belongs to root: run it with sudo")
             }
+            EngineError::Watch(_) => base(status::FAULT).hint(
+                "in a container fanotify must be allowed: CAP_SYS_ADMIN, and fanotify_init in its system call filter",
+            ),
             EngineError::Copy(_) => {
                 base(status::FAULT).hint("`greenroom doctor` says what of the environment is missing")
             }

@@ -132,7 +132,7 @@ pub struct Store {
 /// What is never transplanted: [`Class::Boot`].
 const BOOT: &[&str] = &["/boot/**", "/efi/**", "/lib/modules/**", "/usr/lib/modules/**", "/lib/firmware/*ucode/**"];
 
-/// Greenroom's own places, at the root and at the top of other file systems.
+/// Greenroom's own places, at the root and at the top of other file systems, and the units that `install` writes.
 const OWN: &[&str] = &[
     "/var/lib/greenroom",
     "/var/lib/greenroom/**",
@@ -140,6 +140,7 @@ const OWN: &[&str] = &[
     "/**/.greenroom/**",
     "/.greenroom",
     "/etc/apt/apt.conf.d/zz99greenroom-copy",
+    "/etc/systemd/system/{,*.wants/}greenroom-{watch.service,scrub.service,scrub.timer}",
 ];
 
 /// A pattern that cannot be used.
@@ -311,6 +312,10 @@ mod tests {
             ("/var/lib/greenroom/changes/c1", true, Class::Own),
             ("/srv/.greenroom", true, Class::Own),
             ("/opt/state/blobs", true, Class::Own),
+            ("/etc/systemd/system/greenroom-watch.service", false, Class::Own),
+            ("/etc/systemd/system/timers.target.wants/greenroom-scrub.timer", false, Class::Own),
+            ("/etc/systemd/system/greenroom-watch.service.d/override.conf", false, Class::Managed),
+            ("/etc/systemd/system/multi-user.target.wants/nginx.service", false, Class::Managed),
             ("/usr/lib/python3/__pycache__/a.pyc", false, Class::Volatile),
             ("/var/spool/postfix/pid/master.pid", false, Class::Volatile),
             ("/var/spool/postfix/pid", true, Class::Managed),

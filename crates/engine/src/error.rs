@@ -66,6 +66,9 @@ pub enum EngineError {
     /// The record of the host, or the comparison with it.
     #[error("the host cannot be compared with its record")]
     Baseline(#[from] greenroom_host::baseline::BaselineError),
+    /// The host cannot be watched.
+    #[error("the host cannot be watched")]
+    Watch(#[source] greenroom_host::watch::WatchError),
     /// Something on this machine failed.
     #[error("cannot {doing}")]
     System {

@@ -6,6 +6,7 @@
 //!   shell. [`standing`]: the tests that a host has for whatever change.
 //! * [`apply`]: a rehearsed change put onto the host, taken back, finished after a crash.
 //! * [`drift`]: what differs on a host from its record, who did it; adopt it or take it back.
+//! * [`watch`]: the changes of a host as they happen. [`install`]: the services that do so, and the daily scrub.
 //! * [`gc`]: what nothing needs any more. [`doctor`]: what of the environment is missing.
 //!
 //! Nothing here prints or reads the environment: progress goes to a [`Progress`], time and actor come in with the request.
@@ -15,10 +16,12 @@ pub mod doctor;
 pub mod drift;
 pub mod error;
 pub mod gc;
+pub mod install;
 pub mod rehearsal;
 pub mod site;
 pub mod standing;
 pub mod state;
+pub mod watch;
 
 pub use error::{EngineError, Outcome};
 pub use state::State;

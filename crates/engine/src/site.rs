@@ -72,10 +72,12 @@ impl Site {
         (has("usr/lib/systemd/systemd") || has("lib/systemd/systemd")) && (has("sbin/init") || has("usr/sbin/init"))
     }
 
-    /// Units that own a store's data: their programs must not run in a copy. A template stands for its instances.
+    /// Units whose programs must not run in a copy: those that own a store's data, a template for its instances, and Greenroom's
+    /// own.
     #[must_use]
     pub fn stood_in(&self) -> Vec<String> {
-        self.stores.iter().flat_map(|store| store.units).map(|unit| unit.replace("@*.", "@.")).collect()
+        let stores = self.stores.iter().flat_map(|store| store.units).map(|unit| unit.replace("@*.", "@."));
+        stores.chain(crate::install::STARTED.map(str::to_owned)).collect()
     }
 }
 

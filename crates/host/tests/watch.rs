@@ -32,7 +32,7 @@ fn tree() -> TempDir {
 fn options(root: &Path) -> Options {
     Options {
         root: root.to_owned(),
-        policy: Policy::new("", vec![], vec![]).unwrap(),
+        policy: Box::new(|| Ok(Policy::new("", vec![], vec![]).unwrap())),
         now: jiff::Timestamp::now,
         bounds: Bounds::default(),
         queue: Queue::Unlimited,
@@ -163,6 +163,83 @@ fn directories_that_are_renamed_leave_no_wrong_paths() {
     let event = log.explains(&"/srv/d/deep/one".into(), None).unwrap();
     assert_eq!(event.path, "/srv/d".into());
     assert!(actor(event).command.as_ref().unwrap().starts_with("mv "));
+}
+
+#[test]
+fn names_that_change_places_keep_to_what_is_where() {
+    greenroom_testkit::need_root!();
+    let mut watched = Watched::new();
+    watched.sh(
+        "mkdir srv/live srv/next; echo 1 > srv/live/f; echo 2 > srv/next/f; mkdir srv/old srv/up; echo 3 > srv/old/g",
+    );
+    std::thread::sleep(Duration::from_millis(300));
+    // A release that is exchanged with the live one, and two renames in a row: all of it is one turn of the watch.
+    watched.sh(
+        "python3 -c 'import ctypes\nctypes.CDLL(None).renameat2(-100, b\"srv/live\", -100, b\"srv/next\", 2)'; \
+         echo a > srv/live/mine; echo b > srv/next/other; mv srv/old srv/older; mv srv/up srv/old; echo c > srv/old/new; echo d > srv/older/g; \
+         rm -r srv/older",
+    );
+    std::thread::sleep(Duration::from_millis(300));
+    watched.sh("echo e > srv/live/late; echo f > srv/old/late");
+    let log = watched.log();
+    for (path, names) in
+        [("/srv/live", &["mine", "late"][..]), ("/srv/next", &["other"]), ("/srv/old", &["new", "late"])]
+    {
+        for name in names {
+            let path = TreePath::from(path).join(name.as_bytes());
+            assert!(!log.of(&path).is_empty(), "{path}: {:?}", log.paths().collect::<Vec<_>>());
+        }
+    }
+    for (name, places) in [("mine", 1), ("other", 1), ("new", 1)] {
+        assert_eq!(log.paths().filter(|path| path.name() == name.as_bytes()).count(), places, "{name}");
+    }
+    let who = |path: &str| actor(log.explains(&path.into(), None).unwrap()).command.clone().unwrap();
+    assert!(who("/srv/live/f").contains("renameat2"), "it came with its directory: {}", who("/srv/live/f"));
+    assert!(who("/srv/older/g").starts_with("rm -r"), "{}", who("/srv/older/g"));
+}
+
+#[test]
+fn a_clock_that_is_set_back_hides_nothing() {
+    greenroom_testkit::need_root!();
+    use std::sync::atomic::{AtomicI64, Ordering};
+    static SHIFT: AtomicI64 = AtomicI64::new(0);
+    let tree = tree();
+    let now = || jiff::Timestamp::now() + jiff::SignedDuration::from_hours(SHIFT.load(Ordering::Relaxed));
+    let mut watched = Watched { tree, stop: None, thread: None };
+    watched.start(Options { now, ..options(watched.tree.path()) });
+    watched.sh("echo x > etc/before");
+    std::thread::sleep(Duration::from_millis(300));
+    let baseline = now();
+    SHIFT.store(-48, Ordering::Relaxed);
+    watched.sh("echo x > etc/after");
+    watched.end();
+    watched.start(Options { now, ..options(watched.tree.path()) });
+    let log = Log::read(watched.tree.path(), Some(baseline)).unwrap();
+    assert!(log.of(&"/etc/before".into()).is_empty() && !log.of(&"/etc/after".into()).is_empty());
+    assert!(log.complete_since() > Some(baseline), "it was not watched in between");
+    let marks: Vec<_> = log.marks().iter().map(|mark| mark.mark).collect();
+    assert_eq!(marks, [MarkKind::ClockBack, MarkKind::Stopped, MarkKind::Started]);
+    watched.end();
+}
+
+#[test]
+fn what_is_mounted_later_is_watched_and_can_be_unmounted() {
+    greenroom_testkit::need_root!();
+    let mut watched = Watched::new();
+    let image = tempfile::NamedTempFile::new().unwrap();
+    image.as_file().set_len(16 << 20).unwrap();
+    watched.sh(&format!("mkfs.ext4 -q {}; mkdir srv/disk", image.path().display()));
+    let table = || State::read(watched.tree.path()).unwrap().unwrap().places;
+    assert_eq!(table(), ["/"]);
+    watched.sh(&format!("mount -o loop {} srv/disk", image.path().display()));
+    wait_for(|| table() == ["/", "/srv/disk"]);
+    watched.sh("echo x > srv/disk/file; mkdir srv/disk/d; echo y > srv/disk/d/file");
+    wait_for(|| !Log::read(watched.tree.path(), None).unwrap().of(&"/srv/disk/d/file".into()).is_empty());
+    watched.sh("umount srv/disk");
+    wait_for(|| table() == ["/"]);
+    let log = watched.log();
+    assert!(!log.of(&"/srv/disk/file".into()).is_empty());
+    assert_eq!(log.marks().iter().filter(|mark| mark.mark == MarkKind::Ground).count(), 2);
 }
 
 #[test]
@@ -306,7 +383,8 @@ fn without_tracing_who_lives_is_known_and_the_rest_is_said_to_be_not() {
     let options = Options { trace: false, ..options(tree.path()) };
     let mut watched = Watched::with(tree, options);
     assert_eq!(State::read(watched.tree.path()).unwrap().unwrap().attribution, Attribution::Looked);
-    watched.sh("echo x > etc/one; sleep 0.5");
+    // The shell does not become the last command where that is one of its own.
+    watched.sh("echo x > etc/one; sleep 0.5; :");
     let log = watched.log();
     assert!(commands(&log, "/etc/one")[0].starts_with("bash -c"));
 }

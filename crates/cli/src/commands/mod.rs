@@ -6,12 +6,14 @@ mod doctor;
 mod drift;
 mod gc;
 mod hotfix;
+mod install;
 mod log;
 mod rehearse;
 mod revert;
 mod show;
 mod status;
 mod undo;
+mod watch;
 
 use clap::CommandFactory as _;
 use greenroom_core::change::Test;
@@ -37,6 +39,9 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Revert(args) => revert::run(&cli.global, args, ui),
         Command::Recover => recover(&cli.global, ui),
         Command::Gc(args) => gc::run(&cli.global, args, ui),
+        Command::Watch(args) => watch::run(&cli.global, args, ui),
+        Command::Install(args) => install::run(&cli.global, args, ui),
+        Command::Uninstall => install::remove(&cli.global, ui),
         Command::Doctor => doctor::run(&cli.global, ui),
         Command::Completions(args) => {
             let mut text = Vec::new();
@@ -52,10 +57,15 @@ pub(crate) fn asked() -> Asked {
     Asked { actor: crate::env::actor(), now: jiff::Timestamp::now }
 }
 
-fn open_as_root(global: &Global) -> Result<State, Failure> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Failure::new(exit_status::FAULT, "Greenroom needs root").hint("run it with sudo"));
+fn must_be_root() -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
     }
+    Err(Failure::new(exit_status::FAULT, "Greenroom needs root").hint("run it with sudo"))
+}
+
+fn open_as_root(global: &Global) -> Result<State, Failure> {
+    must_be_root()?;
     Ok(State::open(&global.state)?)
 }
 

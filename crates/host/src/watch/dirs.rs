@@ -1,11 +1,15 @@
 //! From a directory's handle to its path in the tree, and whether anybody wants to hear of what is in it.
 //!
-//! Asking the kernel for a directory's path takes three calls; so each is asked for once. Directories that are renamed are renamed
-//! here too, with all below them. What cannot be followed (a rename with only one end in the tree) empties the memory.
+//! Asking the kernel for a directory's path takes a few calls; so each is asked for once. The answer is where the directory is by
+//! then, which may be after renames whose events are still to come. So an event of a rename changes no path here: it forgets all
+//! that lay at either end, which is asked for again. What cannot be followed (a rename with only one end in the tree) empties the
+//! memory.
+//!
+//! No file system is held open meanwhile: somebody may want to unmount it.
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +35,7 @@ struct Dir {
 pub(super) struct Dirs {
     root: PathBuf,
     policy: Policy,
-    systems: Vec<([u8; 8], OwnedFd)>,
+    systems: Vec<([u8; 8], PathBuf)>,
     /// `None`: gone, or outside of the tree.
     known: HashMap<Box<[u8]>, Option<Dir>>,
 }
@@ -42,11 +46,30 @@ impl Dirs {
         Self { root: root.to_owned(), policy, systems: Vec::new(), known: HashMap::new() }
     }
 
-    /// Resolves handles of the file system that holds `at`.
-    pub(super) fn add(&mut self, at: &Path) -> io::Result<()> {
+    /// Resolves handles of the file system that holds `at`. False when it did already.
+    pub(super) fn add(&mut self, at: &Path) -> io::Result<bool> {
         let dir = std::fs::File::open(at)?;
-        self.systems.push((fan::file_system_id(dir.as_fd())?, dir.into()));
-        Ok(())
+        let id = fan::file_system_id(dir.as_fd())?;
+        fan::may_open_by_handle(dir.as_fd())?;
+        if self.systems.iter().any(|(known, place)| *known == id && place == at) {
+            return Ok(false);
+        }
+        self.systems.retain(|(_, place)| place != at);
+        self.systems.push((id, at.to_owned()));
+        self.known.clear();
+        Ok(true)
+    }
+
+    /// What is mounted has changed: other file systems than those are not there any more.
+    pub(super) fn keep(&mut self, places: &[PathBuf]) {
+        self.systems.retain(|(_, at)| places.contains(at));
+        self.known.clear();
+    }
+
+    /// From here on another policy holds.
+    pub(super) fn rule(&mut self, policy: Policy) {
+        self.policy = policy;
+        self.known.clear();
     }
 
     /// The path of a place, where it is known and of interest.
@@ -88,17 +111,13 @@ impl Dirs {
 
     /// A directory has another name now.
     pub(super) fn moved(&mut self, from: Place<'_>, to: Place<'_>) {
-        let (Some(old), Some(new)) = (self.path(from), self.path(to)) else {
-            self.known.clear();
-            return;
-        };
-        let policy = &self.policy;
-        for dir in self.known.values_mut().flatten().filter(|dir| dir.path.starts_with(&old)) {
-            let mut bytes = new.as_bytes().to_vec();
-            bytes.extend_from_slice(&dir.path.as_bytes()[old.as_bytes().len()..]);
-            dir.path = TreePath::new(&bytes);
-            dir.ignored = ignored(policy, &dir.path);
-            dir.names.clear();
+        match (self.path(from), self.path(to)) {
+            (None, None) => {}
+            (Some(old), Some(new)) => self.known.retain(|_, dir| {
+                // Of those that had no path some may have been on their way just then.
+                dir.as_ref().is_some_and(|dir| !dir.path.starts_with(&old) && !dir.path.starts_with(&new))
+            }),
+            _ => self.known.clear(),
         }
     }
 
@@ -128,8 +147,11 @@ impl Dirs {
     fn resolve(&self, handle: &[u8]) -> Option<TreePath> {
         let (id, handle) = handle.split_at_checked(8)?;
         let of_this = self.systems.iter().filter(|(system, _)| system == id);
+        let opened = of_this.filter_map(|(_, at)| std::fs::File::open(at).ok());
+        // Something else may have been mounted there meanwhile.
+        let still = opened.filter(|dir| fan::file_system_id(dir.as_fd()).is_ok_and(|found| found == id));
         // One file system may be mounted at several places: the first that shows the directory has its name.
-        let found = of_this.filter_map(|(_, mount)| fan::directory_of(mount.as_fd(), handle).ok().flatten());
+        let found = still.filter_map(|mount| fan::directory_of(mount.as_fd(), handle).ok().flatten());
         let inside =
             found.filter_map(|path| path.strip_prefix(&self.root).map(|rest| rest.as_os_str().to_owned()).ok());
         inside.map(|rest| TreePath::new(rest.as_bytes())).next()
@@ -189,30 +211,26 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_directory_takes_all_below_it_along() {
+    fn what_lay_at_either_end_of_a_rename_is_asked_for_again() {
         let mut dirs = dirs();
         for (handle, path) in [(b"0", "/"), (b"1", "/etc"), (b"2", "/etc/a"), (b"3", "/etc/a/deep"), (b"4", "/etc/ab")]
         {
             know(&mut dirs, handle, path);
         }
+        know(&mut dirs, b"5", "/srv/a");
+        dirs.known.insert(b"6".as_slice().into(), None);
+        let known = |dirs: &Dirs| {
+            let mut list: Vec<String> = dirs.known.values().flatten().map(|dir| dir.path.to_string()).collect();
+            list.sort();
+            (list.join(" "), dirs.known.len())
+        };
+        dirs.moved(place(b"gone", b"x"), place(b"gone", b"y"));
+        assert_eq!(dirs.known.len(), 8, "outside of the tree");
+        // Only a common beginning of the name is not below it.
         dirs.moved(place(b"1", b"a"), place(b"0", b"srv"));
-        let mut ask = |dir: &[u8]| dirs.path(place(dir, b"f")).map(|p| p.to_string());
-        assert_eq!(ask(b"2").as_deref(), Some("/srv/f"));
-        assert_eq!(ask(b"3").as_deref(), Some("/srv/deep/f"));
-        assert_eq!(ask(b"4").as_deref(), Some("/etc/ab/f"), "only a common beginning of the name");
+        assert_eq!(known(&dirs), ("/ /etc /etc/ab".to_owned(), 3));
         // One end outside of what is known: nothing is trusted any more.
         dirs.moved(place(b"1", b"x"), place(b"gone", b"x"));
         assert!(dirs.known.is_empty());
-    }
-
-    #[test]
-    fn a_directory_that_moves_into_a_store_is_not_heard_of_any_more() {
-        let mut dirs = dirs();
-        for (handle, path) in [(b"1", "/srv"), (b"2", "/srv/dump"), (b"3", "/var/lib/mysql")] {
-            know(&mut dirs, handle, path);
-        }
-        assert!(dirs.managed(place(b"2", b"t.ibd"), false).is_some());
-        dirs.moved(place(b"1", b"dump"), place(b"3", b"dump"));
-        assert!(dirs.managed(place(b"2", b"t.ibd"), false).is_none());
     }
 }

@@ -107,6 +107,19 @@ pub(super) fn file_system_id(dir: BorrowedFd<'_>) -> io::Result<[u8; 8]> {
     Ok(unsafe { std::mem::transmute::<libc::fsid_t, [u8; 8]>(stat.f_fsid) })
 }
 
+/// Whether this process may open by handle at all: without it events have no paths.
+pub(super) fn may_open_by_handle(mount: BorrowedFd<'_>) -> io::Result<()> {
+    let mut empty = [0u64; 2];
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: a `struct file_handle` that says that it has no bytes, which is refused before anything of it is used.
+    let fd = unsafe { libc::open_by_handle_at(mount.as_raw_fd(), empty.as_mut_ptr().cast(), flags) };
+    let error = io::Error::last_os_error();
+    if fd >= 0 || error.raw_os_error() == Some(libc::EINVAL) {
+        return Ok(());
+    }
+    Err(io::Error::new(error.kind(), format!("open_by_handle_at: {error}")))
+}
+
 /// Where the directory with this handle is now, as this process sees it. `None` when it is gone, or not below any mount that is seen.
 pub(super) fn directory_of(mount: BorrowedFd<'_>, handle: &[u8]) -> io::Result<Option<PathBuf>> {
     #[repr(C, align(8))]

@@ -37,6 +37,8 @@ pub(super) struct Journal {
     number: u64,
     written: u64,
     seq: u64,
+    /// The time of the last line.
+    last: Option<Timestamp>,
     /// Lines that are not yet written.
     buffer: Vec<u8>,
     actors: HashMap<Actor, u64>,
@@ -61,8 +63,8 @@ pub(super) fn files(dir: &Path) -> io::Result<VecDeque<(u64, PathBuf)>> {
 }
 
 impl Journal {
-    /// Goes on with the log in `dir`, in a new file, with the numbers of lines from `seq`.
-    pub(super) fn open(dir: &Path, bounds: Bounds, seq: u64) -> io::Result<Self> {
+    /// Goes on with the log in `dir`, in a new file, with the numbers of lines from `seq`; `last` is the time of the last line.
+    pub(super) fn open(dir: &Path, bounds: Bounds, seq: u64, last: Option<Timestamp>) -> io::Result<Self> {
         let number = files(dir)?.back().map_or(0, |(number, _)| *number) + 1;
         let file = create(dir, number)?;
         let mut out = Self {
@@ -72,6 +74,7 @@ impl Journal {
             number,
             written: 0,
             seq,
+            last,
             buffer: Vec::new(),
             actors: HashMap::new(),
         };
@@ -79,19 +82,21 @@ impl Journal {
         Ok(out)
     }
 
-    /// Adds an event; its number is given here.
+    /// Adds an event.
     pub(super) fn event(&mut self, mut event: Event) -> io::Result<()> {
-        self.make_room(event.at)?;
+        if self.written + (self.buffer.len() as u64) >= self.bounds.size {
+            self.begin_file(event.at, MarkKind::Rotated)?;
+        }
         event.by = match event.actor.take() {
             Some(actor) => Some(self.actor(actor)?),
             None => None,
         };
-        event.seq = self.next();
         self.line(&Line::Event(event))
     }
 
     /// Adds a mark.
     pub(super) fn mark(&mut self, at: Timestamp, mark: MarkKind, note: Option<String>) -> io::Result<()> {
+        self.clock(at)?;
         let mark = Mark { seq: self.next(), at, mark, note };
         self.line(&Line::Mark(mark))
     }
@@ -112,7 +117,8 @@ impl Journal {
         self.file.sync_data()
     }
 
-    fn next(&mut self) -> u64 {
+    /// The next number in the order of things.
+    pub(super) fn next(&mut self) -> u64 {
         let seq = self.seq;
         self.seq += 1;
         seq
@@ -134,16 +140,25 @@ impl Journal {
         Ok(())
     }
 
-    fn make_room(&mut self, at: Timestamp) -> io::Result<()> {
-        if self.written + (self.buffer.len() as u64) < self.bounds.size {
-            return Ok(());
+    /// Takes note of the time before anything that happened at it is added. A clock that goes back by less than a second is being
+    /// adjusted.
+    pub(super) fn clock(&mut self, at: Timestamp) -> io::Result<()> {
+        let last = self.last.replace(at);
+        let slack = jiff::SignedDuration::from_secs(1);
+        if last.is_some_and(|last| last.duration_since(at) > slack) {
+            self.begin_file(at, MarkKind::ClockBack)?;
         }
+        Ok(())
+    }
+
+    fn begin_file(&mut self, at: Timestamp, why: MarkKind) -> io::Result<()> {
         self.sync()?;
         self.number += 1;
         self.file = create(&self.dir, self.number)?;
         self.written = 0;
         self.actors.clear();
-        self.mark(at, MarkKind::Rotated, None)?;
+        let mark = Mark { seq: self.next(), at, mark: why, note: None };
+        self.line(&Line::Mark(mark))?;
         self.drop_old()
     }
 

@@ -26,7 +26,7 @@ pub enum What {
 /// What one process did to one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Grows by one for each line of events and marks.
+    /// Its place in the order of events and marks: lines that were held back stand later in the file.
     pub seq: u64,
     /// When the last of it was read from the kernel.
     pub at: Timestamp,
@@ -71,7 +71,7 @@ pub struct Mark {
     pub note: Option<String>,
 }
 
-/// The kinds of marks. After each but `Rotated` there may be changes that no event tells of.
+/// The kinds of marks. Before each but `Rotated` and `ActorsLost` there may be changes that no event tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarkKind {
@@ -85,6 +85,10 @@ pub enum MarkKind {
     ActorsLost,
     /// A new file of the log began.
     Rotated,
+    /// Other file systems are mounted than before, or other paths are managed: what is there now was not watched until here.
+    Ground,
+    /// The clock was set back: times before and after this cannot be compared. It begins a new file of the log.
+    ClockBack,
 }
 
 /// Any line.

@@ -1,10 +1,11 @@
 //! The log's reading side: who did what to which path, and where the log is not complete.
 //!
-//! Reading needs no watch that runs and takes no lock: a last line that is not whole yet is left for the next time.
+//! Reading needs no watch that runs and takes no lock; one that runs is waited for until it has written what happened so far. A last line that is not whole yet is left for the next time. What counts is
+//! the order of the lines; their times only where the clock was not set back in between.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use greenroom_core::TreePath;
@@ -22,6 +23,11 @@ pub struct Log {
     marks: Vec<Mark>,
     next: u64,
     horizon: Option<Timestamp>,
+    /// The latest time of any line that was read, and the time of the last.
+    latest: Option<Timestamp>,
+    last: Option<Timestamp>,
+    /// What is asked for has begun.
+    begun: bool,
     running: bool,
 }
 
@@ -34,20 +40,31 @@ impl Log {
     /// # Errors
     /// It cannot be read.
     pub fn read(root: &Path, since: Option<Timestamp>) -> io::Result<Self> {
-        Self::read_dir(&super::dir(root), since)
+        let dir = super::dir(root);
+        super::ask::ask(&dir);
+        Self::read_dir(&dir, since)
     }
 
-    pub(super) fn read_dir(dir: &Path, since: Option<Timestamp>) -> io::Result<Self> {
-        let mut out = Self { running: super::state::runs(dir), ..Self::default() };
+    fn read_dir(dir: &Path, since: Option<Timestamp>) -> io::Result<Self> {
+        let mut out = Self { running: super::state::runs(dir), begun: since.is_none(), ..Self::default() };
         let files = journal::files(dir)?;
+        let mut firsts = Vec::with_capacity(files.len());
+        for (_, path) in &files {
+            firsts.push(first(path)?);
+        }
+        out.horizon = firsts.first().and_then(|first| first.map(|(at, _)| at)).max(since);
         for (index, (_, path)) in files.iter().enumerate() {
-            if index == 0 {
-                out.horizon = first(path)?.max(since);
+            if firsts[index].is_some_and(|(_, back)| back) {
+                out.begun = true;
+                // All that follows is later than what is asked for, whatever its clock says.
+                let moment = jiff::SignedDuration::from_nanos(1);
+                out.latest = out.latest.max(since.and_then(|since| since.checked_add(moment).ok()));
             }
-            // What a file holds is older than the first line of the next.
-            let next = files.get(index + 1);
-            if let (Some(since), Some((_, next))) = (since, next)
-                && first(next)?.is_some_and(|at| at < since)
+            // What a file holds is older than the first line of the next, unless the clock was set back there.
+            let next = firsts.get(index + 1).and_then(Option::as_ref);
+            if let (Some(since), Some((at, false))) = (since, next)
+                && *at < since
+                && !out.begun
             {
                 continue;
             }
@@ -74,14 +91,12 @@ impl Log {
             match serde_json::from_slice(&line) {
                 Ok(Line::Actor { id, actor }) => drop(actors.insert(id, actor)),
                 Ok(Line::Mark(mark)) => {
-                    self.next = self.next.max(mark.seq + 1);
-                    if since.is_none_or(|since| mark.at >= since) {
-                        self.marks.push(mark);
+                    if let Some(at) = self.at(mark.seq, mark.at, since) {
+                        self.marks.push(Mark { at, ..mark });
                     }
                 }
                 Ok(Line::Event(event)) => {
-                    self.next = self.next.max(event.seq + 1);
-                    if since.is_none_or(|since| event.at >= since) {
+                    if self.at(event.seq, event.at, since).is_some() {
                         let actor = event.by.and_then(|by| actors.get(&by).cloned());
                         self.keep(Event { actor, ..event });
                     }
@@ -90,6 +105,16 @@ impl Log {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Takes note of a line. `None`: it is older than what is asked for; otherwise the latest time until here, which is the line's own
+    /// as long as the clock only goes forward.
+    fn at(&mut self, seq: u64, at: Timestamp, since: Option<Timestamp>) -> Option<Timestamp> {
+        self.next = self.next.max(seq + 1);
+        self.latest = self.latest.max(Some(at));
+        self.last = Some(at);
+        self.begun |= since.is_none_or(|since| at >= since);
+        self.begun.then(|| self.latest.unwrap_or(at))
     }
 
     fn keep(&mut self, event: Event) {
@@ -111,25 +136,24 @@ impl Log {
         self.inodes.get(&inode).map_or(&[], Vec::as_slice)
     }
 
-    /// The last event that explains how `path` is now: one of its own, one of a directory above it that was moved, or one under
-    /// another name of its inode. Events of Greenroom's own processes are left out.
+    /// The last event that explains how `path` is now: one of its own, one of a directory above it that was moved or deleted, or one
+    /// under another name of its inode. Events of Greenroom's own processes are left out.
     #[must_use]
     pub fn explains(&self, path: &TreePath, inode: Option<(u32, u32, u64)>) -> Option<&Event> {
-        let own = self.of(path).iter();
-        let other = inode.map_or(&[][..], |inode| self.of_inode(inode)).iter();
-        let found = own.chain(other).filter(|event| !event.own).max_by_key(|event| event.seq);
-        if found.is_some() {
-            return found;
-        }
+        let own = last(self.of(path), |_| true);
+        let other = inode.and_then(|inode| last(self.of_inode(inode), |_| true));
+        // Whoever removed a file did it, not who removed its directory afterwards.
+        let gone = own.is_some_and(|event| event.what.contains(&What::Deleted) || event.to.is_some());
+        let mut best = own.into_iter().chain(other).max_by_key(|event| event.seq);
         let mut above = path.parent();
         while let Some(dir) = above {
-            let moved = |event: &&Event| !event.own && event.what.contains(&What::Moved);
-            if let Some(event) = self.of(&dir).iter().rev().find(moved) {
-                return Some(event);
-            }
+            let brings = |event: &Event| event.from.is_some() && event.what.contains(&What::Moved);
+            let takes = |event: &Event| event.what.contains(&What::Deleted) || event.what.contains(&What::Moved);
+            let found = last(self.of(&dir), |event| brings(event) || !gone && takes(event));
+            best = best.into_iter().chain(found).max_by_key(|event| event.seq);
             above = dir.parent();
         }
-        None
+        best
     }
 
     /// All paths with events.
@@ -146,37 +170,49 @@ impl Log {
     /// Since when the log has every change; `None` while no watch runs.
     #[must_use]
     pub fn complete_since(&self) -> Option<Timestamp> {
-        let gap = |mark: &&Mark| !matches!(mark.mark, MarkKind::Rotated | MarkKind::ActorsLost);
+        let gap = |mark: &&Mark| !matches!(mark.mark, MarkKind::Rotated | MarkKind::ActorsLost | MarkKind::ClockBack);
         let last = self.marks.iter().rev().find(gap).map(|mark| mark.at);
         // Without any the watch has run since before the oldest line that is kept, or that was asked for.
         self.running.then(|| last.or(self.horizon)).flatten()
     }
-
-    /// The number that the next line would get.
-    pub(super) fn next_seq(&self) -> u64 {
-        self.next
-    }
 }
 
+/// The number that the next line would get, and the time of the last line.
+pub(super) fn end(dir: &Path) -> io::Result<(u64, Option<Timestamp>)> {
+    let mut out = Log { begun: true, ..Log::default() };
+    for (_, path) in journal::files(dir)?.iter().rev() {
+        out.take(File::open(path)?, None)?;
+        if out.last.is_some() {
+            break;
+        }
+    }
+    Ok((out.next, out.last))
+}
+
+/// A line that was held back stands behind those that it came before.
 fn push(list: &mut Vec<Event>, event: Event) {
-    if list.len() >= EACH {
+    list.insert(list.partition_point(|known| known.seq < event.seq), event);
+    if list.len() > EACH {
         list.remove(0);
     }
-    list.push(event);
 }
 
-/// The time of the first line of a file.
-fn first(path: &Path) -> io::Result<Option<Timestamp>> {
-    let mut file = match File::open(path) {
+/// The last that is not Greenroom's own.
+fn last(list: &[Event], wanted: impl Fn(&Event) -> bool) -> Option<&Event> {
+    list.iter().rev().find(|event| !event.own && wanted(event))
+}
+
+/// The time of the first line of a file, and whether the clock was set back there.
+fn first(path: &Path) -> io::Result<Option<(Timestamp, bool)>> {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    file.seek(SeekFrom::Start(0))?;
     for line in BufReader::new(file).lines() {
         match serde_json::from_str(&line?) {
-            Ok(Line::Event(event)) => return Ok(Some(event.at)),
-            Ok(Line::Mark(mark)) => return Ok(Some(mark.at)),
+            Ok(Line::Event(event)) => return Ok(Some((event.at, false))),
+            Ok(Line::Mark(mark)) => return Ok(Some((mark.at, mark.mark == MarkKind::ClockBack))),
             Ok(Line::Actor { .. }) | Err(_) => {}
         }
     }

@@ -1,10 +1,10 @@
 //! Changes of a tree as they happen, each with who made it.
 //!
 //! What it is: a loop ([`Watch::run`]) over two sources. fanotify ([`fan`], [`event`]) tells of every change on the tree's local file
-//! systems by directory handle and name; [`dirs`] makes paths of them and drops what the policy does not manage. [`bpf`] tells of every
+//! systems by directory handle and name; [`dirs`] makes paths of them and drops what the policy does not manage, and [`ground`] follows what is mounted. [`bpf`] tells of every
 //! fork and program start; [`processes`] keeps who each process was, also when it is gone. [`pending`] puts together what belongs to
 //! one line, and [`journal`] writes it to `var/lib/greenroom/baseline/watch/` of the tree. [`Log`] reads that, with or without a watch
-//! that runs.
+//! that runs; with one it first waits until all that happened is written ([`ask`]).
 //!
 //! What it is not: it compares nothing and decides nothing. Whether an event left a difference is the scan's to say, and a change
 //! without an event is found by the scan. The log therefore says where it is not complete ([`MarkKind`]).
@@ -13,10 +13,12 @@
 //! who made an event is known when it is looked at. A process that runs one program after another (`exec` in a shell) wakes the
 //! watch at the second, and what it did until then is of the first.
 
+mod ask;
 mod bpf;
 mod dirs;
 mod event;
 mod fan;
+mod ground;
 mod journal;
 mod line;
 mod log;
@@ -31,6 +33,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use fan::Queue;
+pub use ground::ReadPolicy;
 pub use journal::Bounds;
 pub use line::{Event, Mark, MarkKind, What};
 pub use log::Log;
@@ -55,6 +58,9 @@ pub enum WatchError {
     /// Nothing to watch.
     #[error("no file system of {0} can be watched: {1}")]
     Nothing(PathBuf, String),
+    /// Which paths count cannot be read.
+    #[error("{0}")]
+    Policy(String),
     /// A file of the log, or the kernel while it runs.
     #[error("cannot {doing}")]
     System {

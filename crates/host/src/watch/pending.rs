@@ -1,11 +1,12 @@
 //! Events between the kernel's queue and the log: those of one process on one path become one line, and a path that is written
 //! to again and again by the same process becomes a line every ten seconds, not one for each write.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use greenroom_core::TreePath;
+use jiff::Timestamp;
 
 use super::line::What;
 use super::processes::Image;
@@ -18,6 +19,9 @@ const MANY: usize = 50_000;
 /// One line to be.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
+    /// Its place in the order of all, and the time, of the last of what is in it.
+    pub(super) seq: u64,
+    pub(super) at: Timestamp,
     pub(super) path: TreePath,
     pub(super) pid: u32,
     pub(super) image: Option<Arc<Image>>,
@@ -51,6 +55,7 @@ impl Pending {
             // What makes the last of a path's names come or go must stay in its order.
             let ends = |list: &[What]| list.iter().any(|w| matches!(w, What::Deleted | What::Moved));
             if !ends(&known.what) {
+                (known.seq, known.at) = (change.seq, change.at);
                 known.what.extend(change.what.iter().filter(|w| !known.what.contains(w)).copied().collect::<Vec<_>>());
                 return;
             }
@@ -69,16 +74,18 @@ impl Pending {
         let due = |logged: &HashMap<Key, (Instant, Vec<What>)>, key: &Key| {
             logged.get(key).is_none_or(|(at, _)| now.duration_since(*at) >= HOLD)
         };
-        let ready: HashSet<Key> = self.held.keys().filter(|key| due(&self.logged, key)).cloned().collect();
+        let ready: Vec<Key> = self.held.keys().filter(|key| due(&self.logged, key)).cloned().collect();
         out.extend(ready.iter().filter_map(|key| self.held.remove(key)));
+        let ready: HashMap<Key, usize> = ready.into_iter().zip(0..).collect();
         for change in std::mem::take(&mut self.order) {
             let key = key(&change);
             let repeats = change.from.is_none()
                 && change.to.is_none()
                 && change.what.iter().all(|w| matches!(w, What::Modified | What::Metadata))
                 && self.logged.get(&key).is_some_and(|(_, what)| change.what.iter().all(|w| what.contains(w)));
-            if repeats && ready.contains(&key) {
+            if repeats && let Some(at) = ready.get(&key) {
                 // The line that was held back says it.
+                (out[*at].seq, out[*at].at) = (change.seq, change.at);
             } else if repeats && !due(&self.logged, &key) {
                 self.held.insert(key, change);
             } else {
@@ -117,7 +124,8 @@ mod tests {
     use super::*;
 
     fn change(path: &str, pid: u32, what: What) -> Change {
-        Change { path: path.into(), pid, image: None, what: vec![what], dir: false, from: None, to: None }
+        let (at, path) = (Timestamp::UNIX_EPOCH, path.into());
+        Change { seq: 0, at, path, pid, image: None, what: vec![what], dir: false, from: None, to: None }
     }
 
     fn paths(list: &[Change]) -> Vec<String> {
@@ -136,6 +144,20 @@ mod tests {
             pending.add(change("/etc/b", 1, what));
         }
         assert_eq!(paths(&pending.take(now)), ["/etc/b 1 [Deleted]", "/etc/b 1 [Created, Modified]"]);
+    }
+
+    #[test]
+    fn what_was_held_back_keeps_its_place_in_the_order() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        let mut lines = Vec::new();
+        for (seq, pid) in [(1, 1), (2, 1), (3, 2), (4, 2), (5, 1), (6, 2)] {
+            pending.add(Change { seq, ..change("/etc/a", pid, What::Modified) });
+            lines.extend(pending.take(now));
+        }
+        lines.extend(pending.take(now + HOLD));
+        lines.sort_by_key(|change| change.seq);
+        let order: Vec<_> = lines.iter().map(|change| (change.seq, change.pid)).collect();
+        assert_eq!(order, [(1, 1), (3, 2), (5, 1), (6, 2)]);
     }
 
     #[test]

@@ -96,9 +96,14 @@ impl Processes {
         Some((exec.pid, before.clone()))
     }
 
-    /// Forgets one: the next time it is looked at anew.
-    pub(super) fn forget(&mut self, pid: u32) {
-        self.known.remove(&pid);
+    /// Looks at one anew. Of one that is gone stays what was known of it, until the next sweep.
+    pub(super) fn again(&mut self, pid: u32) {
+        let before = self.known.remove(&pid);
+        match (self.get(pid), before) {
+            (Some(now), Some(before)) if now.image == before.image => drop(self.known.insert(pid, before)),
+            (None, Some(before)) => drop(self.known.insert(pid, before)),
+            _ => {}
+        }
     }
 
     /// Takes up what happened.

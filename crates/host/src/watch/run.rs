@@ -10,18 +10,19 @@ use std::time::{Duration, Instant};
 use greenroom_core::TreePath;
 use greenroom_core::drift::Actor;
 use greenroom_core::path::Shown;
-use greenroom_core::policy::Policy;
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::WatchError;
+use super::ask::Asked;
 use super::bpf::{Record, Tracer};
 use super::dirs::Dirs;
 use super::event::{self, Event as Raw, mask};
 use super::fan::{Fan, Queue};
+use super::ground::{Ground, ReadPolicy};
 use super::journal::{Bounds, Journal};
 use super::line::{Event, MarkKind, What};
-use super::log::Log;
+use super::log;
 use super::pending::{Change, Pending};
 use super::people::{self, Names};
 use super::processes::{Image, Process, Processes};
@@ -32,13 +33,15 @@ const GATHER: Duration = Duration::from_millis(50);
 /// What one turn reads at most before it writes.
 const BATCH: usize = 1 << 20;
 
+/// How long a process that nobody follows is believed to be what it was, once it is gone: its number may be another's later.
+const MEMORY: Duration = Duration::from_secs(2);
+
 /// How to watch.
-#[derive(Clone, Debug)]
 pub struct Options {
     /// The root of the tree.
     pub root: PathBuf,
-    /// What its paths are.
-    pub policy: Policy,
+    /// Reads what its paths are.
+    pub policy: ReadPolicy,
     /// The clock.
     pub now: fn() -> Timestamp,
     /// How large the log may become.
@@ -52,9 +55,11 @@ pub struct Options {
 /// A watch that is set up.
 pub struct Watch {
     now: fn() -> Timestamp,
+    dir: PathBuf,
     root: PathBuf,
     own: Vec<u8>,
     fan: Fan,
+    ground: Ground,
     dirs: Dirs,
     tracer: Option<Tracer>,
     processes: Processes,
@@ -62,8 +67,14 @@ pub struct Watch {
     pending: Pending,
     journal: Journal,
     state: State,
+    /// What this kernel cannot do, in sentences.
+    able: Vec<String>,
     batch: Vec<u8>,
     deferred: Vec<Record>,
+    /// Processes that were looked at in this turn.
+    looked: HashSet<u32>,
+    asked: Asked,
+    swept: Instant,
     _lock: Lock,
 }
 
@@ -78,7 +89,7 @@ impl Watch {
         let dir = super::dir(&root);
         let write = || WatchError::system(format!("write the log in {}", dir.display()));
         let lock = Lock::take(&dir).map_err(write())?.ok_or_else(|| WatchError::Running(root.clone()))?;
-        let seq = Log::read_dir(&dir, None).map_err(WatchError::system("read the log"))?.next_seq();
+        let (seq, last) = log::end(&dir).map_err(WatchError::system("read the log"))?;
         let mut limits = Vec::new();
         let tracer = if options.trace { start_tracer(&mut limits) } else { None };
         let processes = Processes::now();
@@ -86,32 +97,49 @@ impl Watch {
         if !fan.pairs {
             limits.push("this kernel (before 5.17) reports both ends of a rename apart".to_owned());
         }
-        let mut dirs = Dirs::new(&root, options.policy);
-        let places = mark(&root, &fan, &mut dirs, &mut limits)?;
+        let policy = (options.policy)().map_err(WatchError::Policy)?;
+        let mut dirs = Dirs::new(&root, policy);
+        let ground = Ground::new(&root, options.policy, &fan, &mut dirs)?;
         let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
         let attribution = if tracer.is_some() { Attribution::Traced } else { Attribution::Looked };
         let started = (options.now)();
-        let state = State { pid: std::process::id(), started, attribution, places, limits };
-        let mut journal = Journal::open(&dir, options.bounds, seq).map_err(write())?;
+        let mut journal = Journal::open(&dir, options.bounds, seq, last).map_err(write())?;
         journal.mark(started, MarkKind::Started, None).map_err(write())?;
         journal.flush().map_err(write())?;
-        state.write(&dir).map_err(write())?;
-        Ok(Self {
+        let able = limits;
+        let state = State { pid: std::process::id(), started, attribution, places: Vec::new(), limits: Vec::new() };
+        let mut out = Self {
             now: options.now,
             names: Names::new(root.join("etc/passwd")),
+            dir: dir.clone(),
             root,
             own: own.into_os_string().into_encoded_bytes(),
             fan,
+            ground,
             dirs,
             tracer,
             processes,
             pending: Pending::default(),
             journal,
             state,
+            able,
             batch: Vec::with_capacity(BATCH),
             deferred: Vec::new(),
+            looked: HashSet::new(),
+            asked: Asked::listen(&dir).map_err(write())?,
+            swept: Instant::now(),
             _lock: lock,
-        })
+        };
+        out.say()?;
+        Ok(out)
+    }
+
+    /// Writes down what it can do by now.
+    fn say(&mut self) -> Result<(), WatchError> {
+        self.state.places = self.ground.places();
+        self.state.limits = self.able.iter().cloned().chain(self.ground.limits()).collect();
+        let write = WatchError::system(format!("write the log in {}", self.dir.display()));
+        self.state.write(&self.dir).map_err(write)
     }
 
     /// What it can do here.
@@ -129,17 +157,29 @@ impl Watch {
         loop {
             // Without events nothing wakes it, other than what is held back.
             let wait = self.pending.holds().then_some(Duration::from_secs(1));
-            let woken = self.wait(stop, true, wait).map_err(failed())?;
-            if !woken.stop && woken.events && self.tracer.is_some() {
-                self.wait(stop, false, Some(GATHER)).map_err(failed())?;
+            let mut woken = self.wait(stop, true, wait).map_err(failed())?;
+            if !woken.stop && !woken.asked && woken.events && self.tracer.is_some() {
+                let more = self.wait(stop, false, Some(GATHER)).map_err(failed())?;
+                // The kernel tells of a change of mounts once.
+                woken = Woken { stop: more.stop, mounts: woken.mounts || more.mounts, ..woken };
             }
+            if woken.mounts && self.ground.look(&self.fan, &mut self.dirs).map_err(failed())? {
+                self.journal.mark((self.now)(), MarkKind::Ground, None).map_err(failed())?;
+                self.say()?;
+            }
+            // Whoever asks from here on may ask for what this turn does not have.
+            let asked = self.asked.all();
             while self.turn().map_err(failed())? {}
+            if woken.stop || !asked.is_empty() {
+                for change in self.pending.all() {
+                    self.write(change).map_err(failed())?;
+                }
+                self.journal.flush().map_err(failed())?;
+            }
+            drop(asked);
             if woken.stop {
                 break;
             }
-        }
-        for change in self.pending.all() {
-            self.write(change).map_err(failed())?;
         }
         self.journal.mark((self.now)(), MarkKind::Stopped, None).map_err(failed())?;
         self.journal.sync().map_err(failed())
@@ -147,6 +187,8 @@ impl Watch {
 
     fn wait(&self, stop: BorrowedFd<'_>, events: bool, limit: Option<Duration>) -> io::Result<Woken> {
         let mut fds = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+        fds.push(PollFd::from_borrowed_fd(self.ground.as_fd(), PollFlags::PRI));
+        fds.push(PollFd::from_borrowed_fd(self.asked.as_fd(), PollFlags::IN));
         if let Some(tracer) = &self.tracer {
             fds.push(PollFd::from_borrowed_fd(tracer.as_fd(), PollFlags::IN));
         }
@@ -160,11 +202,16 @@ impl Watch {
             Err(error) => return Err(error.into()),
         }
         let ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        Ok(Woken { stop: ready(0), events: ready(traced) })
+        Ok(Woken { stop: ready(0), mounts: ready(1), asked: ready(2), events: ready(traced) })
     }
 
     /// Reads what there is and writes it down. True when there may be more.
     fn turn(&mut self) -> io::Result<bool> {
+        self.looked.clear();
+        if self.tracer.is_none() && self.swept.elapsed() > MEMORY {
+            self.swept = Instant::now();
+            self.processes.sweep();
+        }
         let records = self.records();
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
@@ -259,7 +306,12 @@ impl Watch {
             return Ok(());
         }
         let image = self.image(raw.pid, earlier);
-        let base = |path: TreePath, what: Vec<What>| Change {
+        let at = (self.now)();
+        self.journal.clock(at)?;
+        let mut seq = || self.journal.next();
+        let mut base = |path: TreePath, what: Vec<What>| Change {
+            seq: seq(),
+            at,
             path,
             pid: raw.pid,
             image: image.clone(),
@@ -301,20 +353,23 @@ impl Watch {
         if let Some(process) = earlier.get(&pid) {
             return Some(Arc::clone(&process.image));
         }
-        if self.tracer.is_none() {
-            // Nobody tells when it becomes another program: looked at anew each time.
-            self.processes.forget(pid);
+        if self.tracer.is_none() && self.looked.insert(pid) {
+            // Nobody tells when it becomes another program: looked at anew in each turn.
+            self.processes.again(pid);
         }
         self.processes.get(pid).map(|process| process.image)
     }
 
     fn write(&mut self, change: Change) -> io::Result<()> {
+        if self.ground.reads(&change.path, &mut self.dirs) {
+            self.journal.mark((self.now)(), MarkKind::Ground, None)?;
+        }
         let inode = if change.dir { None } else { inode(&self.root, &change.path) };
         let own = change.image.as_ref().is_some_and(|image| image.program == self.own);
         let actor = change.image.as_ref().map(|image| self.actor(change.pid, image));
         self.journal.event(Event {
-            seq: 0,
-            at: (self.now)(),
+            seq: change.seq,
+            at: change.at,
             path: change.path,
             what: change.what,
             dir: change.dir,
@@ -345,6 +400,8 @@ impl Watch {
 
 struct Woken {
     stop: bool,
+    mounts: bool,
+    asked: bool,
     events: bool,
 }
 
@@ -354,23 +411,6 @@ fn start_tracer(limits: &mut Vec<String>) -> Option<Tracer> {
             limits.push(format!("processes that end within moments stay unknown: no eBPF here ({error})"));
         })
         .ok()
-}
-
-/// Marks each local file system of the tree.
-fn mark(root: &Path, fan: &Fan, dirs: &mut Dirs, limits: &mut Vec<String>) -> Result<Vec<String>, WatchError> {
-    let places = crate::copy::places(root).map_err(io::Error::other);
-    let places = places.map_err(WatchError::system("find the file systems of the tree"))?;
-    let mut marked = Vec::new();
-    for (at, place) in places {
-        match fan.watch(&place).and_then(|()| dirs.add(&place)) {
-            Ok(()) => marked.push(at.to_string()),
-            Err(error) => limits.push(format!("changes below {at} are only found by scan: {error}")),
-        }
-    }
-    if marked.is_empty() {
-        return Err(WatchError::Nothing(root.to_owned(), limits.last().cloned().unwrap_or_default()));
-    }
-    Ok(marked)
 }
 
 fn words(bits: u64) -> Vec<What> {

@@ -229,6 +229,9 @@ pub struct Status {
     /// Read every file again, also those whose change time says that nothing happened to them
     #[arg(long)]
     pub full: bool,
+    /// Read one part of these files, another each day: in 30 days all of them
+    #[arg(long, conflicts_with = "full")]
+    pub scrub: bool,
 }
 
 /// `greenroom drift`

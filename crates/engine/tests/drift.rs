@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use greenroom_engine::apply::{self, recover, undo};
-use greenroom_engine::drift::{Selection, Wanted, adopt, look, revert};
+use greenroom_engine::drift::{Depth, Selection, Wanted, adopt, look, revert};
 use greenroom_engine::gc::{self, collect};
 use greenroom_engine::{Asked, EngineError, Silent, State};
 use greenroom_host::apply::{Faults, NoFaults, POINTS};
@@ -76,7 +76,7 @@ fn picture(dir: &Path) -> String {
 
 fn drift(dir: &Path) -> Vec<String> {
     let state = State::open(&dir.join("state")).unwrap();
-    let (look, _) = look(&state, &dir.join("root"), false, &asked(), &Silent).unwrap();
+    let (look, _) = look(&state, &dir.join("root"), Depth::Changed, &asked(), &Silent).unwrap();
     assert!(look.problems.is_empty(), "{:?}", look.problems);
     look.drift.iter().map(|one| one.path().to_string()).collect()
 }

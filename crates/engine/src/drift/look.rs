@@ -91,17 +91,17 @@ pub struct Recording {
 pub fn look(
     state: &State,
     root: &Path,
-    full: bool,
+    depth: Depth,
     asked: &Asked,
     progress: &dyn Progress,
 ) -> Result<(Look, Texts), EngineError> {
     let site = Site::look(root, state.dir())?;
     let host = HostState::open(&site.root).map_err(host_error)?;
     let found = match host.lock("look at what differs") {
-        Ok(guard) => find(state, &site, Some(&guard), full, asked, progress)?,
+        Ok(guard) => find(state, &site, Some(&guard), depth, asked, progress)?,
         // A change is under way: what can be said without it is said.
         Err(HostError::Refused(Refusal::Busy { .. })) if has_record(&site)? => {
-            find(state, &site, None, full, asked, progress)?
+            find(state, &site, None, depth, asked, progress)?
         }
         Err(error) => return Err(host_error(error)),
     };
@@ -148,14 +148,14 @@ pub(super) fn find(
     state: &State,
     site: &Site,
     guard: Option<&Guard<'_>>,
-    full: bool,
+    depth: Depth,
     asked: &Asked,
     progress: &dyn Progress,
 ) -> Result<Finding, EngineError> {
     let (baseline, place, recording) = opened(state, site, guard, asked, progress)?;
     progress.begin("comparing this host with its record");
     let now = (asked.now)();
-    let options = Options { depth: if full { Depth::Full } else { Depth::Changed }, ..Options::new(&site.policy, now) };
+    let options = Options { depth, ..Options::new(&site.policy, now) };
     let scanned = baseline.scan(&options)?;
     // It only spares the next scan some work.
     let _ = baseline.refresh(scanned.refresh);

@@ -43,6 +43,8 @@ pub use select::{Pattern, Selection};
 pub(crate) use adopt::recover as recover_adoption;
 pub(crate) use moves::{about_to, bring_up, moved};
 
+pub use greenroom_host::baseline::Depth;
+
 use crate::apply::Edit;
 use crate::{EngineError, State};
 use look::Finding;

@@ -19,7 +19,7 @@ use crate::EngineError;
 const UNITS: &str = "etc/systemd/system";
 
 /// What the timer runs.
-const SCRUB: &str = "status --quiet";
+const SCRUB: &str = "status --quiet --scrub";
 
 /// A unit, its text, and the target that wants it.
 struct Unit {

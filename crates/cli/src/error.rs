@@ -74,6 +74,12 @@ impl From<EngineError> for Failure {
             EngineError::Watch(_) => base(status::FAULT).hint(
                 "in a container fanotify must be allowed: CAP_SYS_ADMIN, and fanotify_init in its system call filter",
             ),
+            EngineError::Baseline(greenroom_host::baseline::BaselineError::Damaged { path, .. }) => {
+                let dir = path.parent().unwrap_or(path).display().to_string();
+                base(status::FAULT).hint(format!(
+                    "bring {dir} back from a backup; or remove it, and `greenroom status` records this host anew, as it is then"
+                ))
+            }
             EngineError::Copy(_) => {
                 base(status::FAULT).hint("`greenroom doctor` says what of the environment is missing")
             }

@@ -156,3 +156,68 @@ fn without_the_package_there_is_no_text_of_before_and_no_way_back() {
     let adopted = world.json(&["adopt", "/usr/bin/also", "-m", "patched by us"], 0);
     assert_eq!(adopted["no_way_back"], serde_json::json!(["/usr/bin/also"]));
 }
+
+#[test]
+fn a_link_in_the_tree_leads_nowhere_else() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    // An absolute link, as in the tree of another host: on this one it is another directory.
+    let outside = world.dir.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let inside = world.root().join(outside.strip_prefix("/").unwrap());
+    std::fs::create_dir_all(&inside).unwrap();
+    std::os::unix::fs::symlink(&outside, world.root().join("var/lib/greenroom")).unwrap();
+    world.drift();
+    world.edit("echo x >> etc/hosts");
+    world.json(&["adopt", "--all", "-m", "x"], 0);
+    world.edit("echo y >> etc/hosts");
+    world.json(&["revert", "--all"], 0);
+    assert!(world.drift().is_empty());
+    assert!(inside.join("baseline/moved.json").exists());
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn a_first_record_that_was_interrupted_is_made_anew_and_a_damaged_one_is_said() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let baseline = world.root().join("var/lib/greenroom/baseline");
+    world.drift();
+    let moved = std::fs::read_to_string(baseline.join("moved.json")).unwrap();
+    std::fs::write(baseline.join("moved.json"), moved.replace("\"whole\":true", "\"whole\":false")).unwrap();
+    world.edit("echo x >> etc/hosts");
+    assert!(!world.json(&["status"], 0)["recorded"].is_null());
+    assert!(world.drift().is_empty());
+    std::fs::write(baseline.join("moved.json"), "{").unwrap();
+    assert_eq!(world.json(&["status"], 4)["outcome"], "error");
+    std::fs::remove_file(baseline.join("moved.json")).unwrap();
+    assert_eq!(world.json(&["status"], 4)["outcome"], "error", "drift is never forgotten by the way");
+    std::fs::write(baseline.join("moved.json"), moved).unwrap();
+    assert!(world.drift().is_empty());
+    let mut manifest = std::fs::read(baseline.join("manifest")).unwrap();
+    let middle = manifest.len() / 2;
+    manifest[middle] ^= 1;
+    std::fs::write(baseline.join("manifest"), manifest).unwrap();
+    assert_eq!(world.json(&["status"], 4)["outcome"], "error");
+}
+
+#[test]
+fn a_look_does_not_wait_for_a_change_and_a_change_for_nobody() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    world.drift();
+    world.edit("echo x >> etc/hosts");
+    let lock = world.root().join("var/lib/greenroom/lock");
+    let mut holder = std::process::Command::new("flock");
+    let mut holder = holder.args(["--no-fork"]).arg(&lock).args(["sh", "-c", "echo held; exec sleep 60"]);
+    holder = holder.stdout(std::process::Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
+    std::fs::write(&lock, format!("process {}, apply r1\n", holder.id())).unwrap();
+    let status = world.json(&["status"], 0);
+    assert_eq!(status["drift"][0]["path"], "/etc/hosts");
+    assert_eq!(world.json(&["adopt", "--all", "-m", "x"], 3)["outcome"], "refused");
+    assert_eq!(world.json(&["revert", "--all"], 3)["outcome"], "refused");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}

@@ -29,6 +29,7 @@ use serde::Serialize;
 
 pub(crate) use drive::{Drive, Ended, chain};
 pub use forget::{Forgotten, forget};
+pub(crate) use record::place as home;
 pub use record::{ChangeRecord, Edit, Kind, PartRecord, Records, Standing, Step};
 pub use recover::recover;
 pub use refusal::{Conflicts, describe};

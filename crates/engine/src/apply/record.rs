@@ -155,7 +155,7 @@ pub struct ChangeRecord {
 
 /// Where a tree keeps what was done to it. Where a link leads there, it is followed within the tree: a copy has records of its
 /// own.
-fn place(root: &Path) -> PathBuf {
+pub(crate) fn place(root: &Path) -> PathBuf {
     let below = |path: &str| resolve_in_root(root, Path::new(path)).ok();
     let dir = below("var/lib/greenroom").or_else(|| Some(below("var/lib")?.join("greenroom")));
     dir.unwrap_or_else(|| root.join("var/lib/greenroom"))

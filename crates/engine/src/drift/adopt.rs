@@ -11,7 +11,6 @@ use greenroom_core::plan::Part;
 use greenroom_core::policy::Class;
 use greenroom_core::{Changeset, TreePath};
 use greenroom_host::apply::{Direction, Faults, Guard, HostState, Phase};
-use greenroom_host::baseline::Depth;
 
 use super::look::{Finding, find};
 use super::select::{Selection, Toward, select};
@@ -49,7 +48,7 @@ pub fn adopt(
     let host = HostState::open(&site.root).map_err(host_error)?;
     let guard = host.lock("adopt").map_err(host_error)?;
     let records = Records::open(&site.root)?;
-    let mut found = find(state, &site, Some(&guard), Depth::Changed, asked, progress)?;
+    let mut found = find(state, &site, &guard, asked, progress)?;
     let chosen = select(&found.look.drift, &wanted.selection, Toward::Host)?;
     let has_more = wanted.selection.all && !found.look.runtime.is_empty();
     if chosen.is_empty() && !has_more {

@@ -13,6 +13,7 @@ use greenroom_core::drift::runtime::{Facts, RuntimeDrift, compare};
 use greenroom_host::facts;
 
 use super::merge::merge;
+use super::place::beside;
 use crate::EngineError;
 use crate::site::Site;
 use crate::state::write_durably;
@@ -21,7 +22,7 @@ const RECORD: &str = "facts.json";
 const BEFORE: &str = "facts.before";
 
 fn path(root: &Path, name: &str) -> PathBuf {
-    greenroom_host::baseline::dir(root).join(name)
+    beside(root, name)
 }
 
 fn read(root: &Path, name: &str) -> Result<Option<Facts>, EngineError> {

@@ -7,7 +7,7 @@ use greenroom_host::apply::{Direction, Faults, Guard, HostState, Phase, Record};
 use greenroom_host::baseline::{Baseline, Options};
 use greenroom_host::scan::Tree;
 
-use super::place::Place;
+use super::place::{Place, beside};
 use super::{contents, facts, packages};
 use crate::apply::{Tools, host_error};
 use crate::site::Site;
@@ -88,7 +88,7 @@ pub(super) fn decided(site: &Site, paths: &[TreePath]) -> Result<(), EngineError
 /// How far a record has come that is there.
 pub(super) fn whole(site: &Site) -> Result<Place, EngineError> {
     let damaged = || EngineError::Damaged {
-        path: greenroom_host::baseline::dir(&site.root),
+        path: beside(&site.root, ""),
         source: "its moved.json is missing; without it nobody knows which changes are in the record".into(),
     };
     Place::read(&site.root)?.filter(|place| place.whole).ok_or_else(damaged)

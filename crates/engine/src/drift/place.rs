@@ -8,10 +8,18 @@ use std::path::{Path, PathBuf};
 
 use greenroom_core::TreePath;
 use greenroom_host::baseline::Modified;
+use greenroom_host::sys::fs::resolve_in_root;
 use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
 use crate::state::write_durably;
+
+/// A file beside the record. Links on the way stay in the tree.
+pub(super) fn beside(root: &Path, name: &str) -> PathBuf {
+    let dir = resolve_in_root(root, Path::new("var/lib/greenroom/baseline"));
+    let dir = dir.unwrap_or_else(|_| crate::apply::home(root).join("baseline"));
+    if name.is_empty() { dir } else { dir.join(name) }
+}
 
 /// A file from before there was a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +58,7 @@ pub(super) struct Place {
 
 impl Place {
     fn path(root: &Path) -> PathBuf {
-        greenroom_host::baseline::dir(root).join("moved.json")
+        beside(root, "moved.json")
     }
 
     /// Reads it; `None`: there is none.
@@ -68,7 +76,7 @@ impl Place {
     pub(super) fn write(&self, root: &Path) -> Result<(), EngineError> {
         use std::os::unix::fs::DirBuilderExt as _;
         let path = Self::path(root);
-        let dir = greenroom_host::baseline::dir(root);
+        let dir = beside(root, "");
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(EngineError::file("make the directory", dir))?;
         let text = serde_json::to_vec(self)

@@ -9,7 +9,6 @@ use greenroom_core::TreePath;
 use greenroom_core::drift::FoundBy;
 use greenroom_core::policy::Class;
 use greenroom_host::apply::HostState;
-use greenroom_host::baseline::Depth;
 use greenroom_host::services::Manager;
 
 use super::adopt::{Wanted, by_hand, name};
@@ -38,7 +37,7 @@ pub fn revert(
     let host = HostState::open(&site.root).map_err(host_error)?;
     let guard = host.lock("revert").map_err(host_error)?;
     let records = Records::open(&site.root)?;
-    let mut found = find(state, &site, Some(&guard), Depth::Changed, asked, progress)?;
+    let mut found = find(state, &site, &guard, asked, progress)?;
     let chosen = select(&found.look.drift, &wanted.selection, Toward::Record)?;
     if chosen.is_empty() {
         return Err(EngineError::refused("no file differs from the record", "`greenroom status` says what does"));

@@ -175,6 +175,24 @@ fn before_images_go_when_a_person_says_so_and_never_data() {
     assert_eq!(world.read("etc/big").unwrap(), "small\n");
 }
 
+/// What only a copy does: nspawn makes the mount points that it needs, overlayfs moves no directory with a long path.
+#[test]
+fn habits_of_copies_are_no_part_of_a_change() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let empty = |dir: &str| std::fs::remove_dir_all(world.root().join(dir)).unwrap();
+    empty("root");
+    std::fs::create_dir(world.root().join("root")).unwrap();
+    assert_eq!(world.sh("chmod 700 /root", 0)["entries"], 1);
+    ["root", "sys"].into_iter().for_each(empty);
+    assert_eq!(world.sh("echo x > /srv/x", 0)["entries"], 1);
+    assert_eq!(world.sh("echo x > /root/x", 0)["entries"], 2);
+    let long = format!("/srv/{}/{}", "a".repeat(150), "b".repeat(150));
+    std::fs::create_dir_all(world.root().join(&long[1..]).join("full")).unwrap();
+    let record = world.sh(&format!("rm -r {long}"), 1);
+    assert!(record["reasons"].to_string().contains("longer than 256 bytes"), "{record:#}");
+}
+
 #[test]
 fn exit_statuses() {
     greenroom_testkit::need_root!();

@@ -81,6 +81,9 @@ fn json_objects_hold_what_the_contract_names() {
         (&record["verdict"], &record["entries"], &record["volatile_paths"]),
         (&"ready".into(), &2.into(), &1.into())
     );
+    let logs = world.sh("install -m 0640 -o mail -g adm /dev/null /var/log/mine.log; touch /var/log/usual.log", 0);
+    let notes = logs["notes"].to_string();
+    assert!(notes.contains("/var/log/mine.log (0640, 8:4)") && !notes.contains("usual"), "{notes}");
     let shown = world.json(&["show", "--json", "r1"], 0);
     assert_eq!(shown["entries"][0]["path"], "/etc/greeting");
     assert_eq!(shown["entries"][1]["path"]["base64"], "L3Nydi9h/w==");
@@ -99,7 +102,7 @@ fn json_objects_hold_what_the_contract_names() {
     let entries = log["entries"].as_array().unwrap();
     assert!(entries.iter().all(|e| ["id", "kind", "at", "actor"].iter().all(|key| e.get(key).is_some())));
     let subjects: Vec<&Value> = entries.iter().map(|e| e.get("change").unwrap_or(&e["rehearsal"])).collect();
-    assert_eq!(subjects, ["r1", "c1", "c2"]);
+    assert_eq!(subjects, ["r1", "r2", "c1", "c2"]);
     assert_eq!(world.json(&["log", "--verify", "--json"], 0)["verified"], true);
 }
 

@@ -76,6 +76,12 @@ impl From<EngineError> for Failure {
             EngineError::System { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 base(status::FAULT).hint("Greenroom needs root: run it with sudo")
             }
+            EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                base(status::FAULT).hint("make room there (greenroom gc), or keep the state elsewhere: --state DIR")
+            }
+            EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+                base(status::FAULT).hint("keep the state on a file system that can be written: --state DIR")
+            }
             EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 base(status::FAULT).hint("Greenroom's state belongs to root: run it with sudo")
             }
@@ -94,6 +100,7 @@ impl From<EngineError> for Failure {
                 base(status::FAULT).hint("restore that file from a backup; until then what it is about is not touched")
             }
             EngineError::Ledger(_) => base(status::FAULT)
+                .hint("if its disk is full, make room there; if it is locked, wait")
                 .hint("if it is damaged, move the ledger's directory aside: a new one is begun, and the host's own records stay"),
             EngineError::Apply { source, .. } if damaged_change(source.as_ref()).is_some() => {
                 let change = damaged_change(source.as_ref()).unwrap_or_default();

@@ -127,7 +127,7 @@ pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captur
         let wanted = sift(found, &views, rules, |path, skip| {
             count(&mut out, skip, path);
             left_out_in.extend(path.parent());
-            if matches!(skip, Skip::Class(Class::Volatile)) && path.starts_with(&"/var/log".into()) {
+            if matches!(skip, Skip::Class(Class::Volatile)) && is_log(path) {
                 logs.push(path.clone());
             }
         });
@@ -225,6 +225,11 @@ fn count(out: &mut Captured, skip: Skip, path: &TreePath) {
         Skip::Class(Class::Data) => out.data.add(path),
         Skip::Class(_) => out.volatile.add(path),
     }
+}
+
+/// The journal makes files of its own, with another name each time.
+fn is_log(path: &TreePath) -> bool {
+    path.starts_with(&"/var/log".into()) && !path.starts_with(&"/var/log/journal".into())
 }
 
 /// Those of the paths that are new files whose owner or mode is not what any service that runs as root would give them.

@@ -62,7 +62,7 @@ pub(super) fn child(dir: Option<&TreePath>, name: &[u8]) -> TreePath {
     dir.map_or_else(TreePath::root, |dir| dir.join(name))
 }
 
-/// Opens a directory and lists it, or takes the names that are asked for.
+/// Opens a directory and lists it, or takes those of the names that are asked for that are there.
 pub(super) fn open_and_list(
     root: BorrowedFd<'_>,
     job: &Job,
@@ -81,7 +81,8 @@ pub(super) fn open_and_list(
     match &job.only {
         Some(only) => {
             names.clear();
-            only.iter().for_each(|name| names.push(name, 0));
+            let there = |name: &&Box<[u8]>| !matches!(fs::status(fd.as_fd(), name), Err(error) if is_absence(&error));
+            only.iter().filter(there).for_each(|name| names.push(name, 0));
         }
         None => names.list(fd.as_fd(), buffer)?,
     }

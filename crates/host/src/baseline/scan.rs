@@ -361,8 +361,7 @@ impl<'a> Worker<'a> {
         let status = match fs::status(fd, name) {
             Ok(status) => status,
             Err(error) => {
-                // A place to begin at need not be there.
-                if here.only.is_none() && self.is_managed(&path, false) || !is_absence(&error) {
+                if self.is_managed(&path, false) {
                     self.problems.push(Problem { path, trouble: unlisted(&error) });
                 }
                 return Ok(());

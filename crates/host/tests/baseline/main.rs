@@ -1,0 +1,11 @@
+//! The record of a tree and the scan, judged by a naive walk of the same tree.
+
+mod cases;
+mod disk;
+mod judge;
+mod keys;
+mod mounts;
+mod packages;
+mod races;
+mod random;
+mod support;

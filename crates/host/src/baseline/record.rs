@@ -81,8 +81,8 @@ pub(super) fn open_and_list(
     match &job.only {
         Some(only) => {
             names.clear();
-            let there = |name: &&Box<[u8]>| !matches!(fs::status(fd.as_fd(), name), Err(error) if is_absence(&error));
-            only.iter().filter(there).for_each(|name| names.push(name, 0));
+            let gone = |name: &[u8]| matches!(fs::status(fd.as_fd(), name), Err(error) if is_absence(&error));
+            only.iter().filter(|name| !gone(name)).for_each(|name| names.push(name, 0));
         }
         None => names.list(fd.as_fd(), buffer)?,
     }
@@ -231,9 +231,9 @@ impl<'a> Worker<'a> {
         self.common.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn directory(&mut self, queue: &Queue, job: Job) -> Result<(), BaselineError> {
+    fn directory(&mut self, queue: &Queue, job: &Job) -> Result<(), BaselineError> {
         let mut names = std::mem::take(&mut self.names);
-        let listed = open_and_list(self.common.root.as_fd(), &job, &mut names, &mut self.listing);
+        let listed = open_and_list(self.common.root.as_fd(), job, &mut names, &mut self.listing);
         let done = match listed {
             Ok(fd) => self.entries(job.dir.as_ref(), fd.as_fd(), &names),
             Err(error) => {

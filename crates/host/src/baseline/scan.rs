@@ -117,9 +117,9 @@ impl<'a> Worker<'a> {
         self.counts.bytes = self.reader.bytes;
     }
 
-    pub(super) fn directory(&mut self, queue: &Queue, job: Job) -> Result<(), BaselineError> {
+    pub(super) fn directory(&mut self, queue: &Queue, job: &Job) -> Result<(), BaselineError> {
         let mut names = std::mem::take(&mut self.names);
-        let done = self.listed(&job, &mut names);
+        let done = self.listed(job, &mut names);
         self.names = names;
         done?;
         queue.push(job.dir.as_ref(), std::mem::take(&mut self.subdirs));

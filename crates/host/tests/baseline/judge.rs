@@ -54,13 +54,13 @@ fn node(full: &Path, meta: &fs::Metadata) -> Node {
         t if t.is_block_device() => Kind::BlockDevice { major, minor },
         _ => Kind::File { size: meta.len(), content: ContentHash::of(&fs::read(full).unwrap()) },
     };
-    let mut xattrs: Vec<(Box<[u8]>, Box<[u8]>)> = Vec::new();
+    let mut xattrs = Vec::new();
     let mut list = [0; 65_536];
     let length = rustix::fs::llistxattr(full, &mut list[..]).unwrap();
     for name in list[..length].split(|b| *b == 0).filter(|name| !name.is_empty()) {
         let mut value = [0; 65_536];
         let length = rustix::fs::lgetxattr(full, name, &mut value[..]).unwrap();
-        xattrs.push((name.into(), value[..length].into()));
+        xattrs.push((Box::from(name), Box::from(&value[..length])));
     }
     xattrs.sort();
     Node {

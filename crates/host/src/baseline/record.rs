@@ -353,7 +353,7 @@ impl<'a> Worker<'a> {
             self.out().groups.add(shared, path.as_bytes());
         }
         self.filling.add(name, |out| put_node(out, node));
-        Key::of(status, self.common.limit).put(&mut self.keys);
+        Key::of(status, place.known, self.common.limit).put(&mut self.keys);
         if node.is_dir() {
             self.subdirs.push(name, 0);
         }

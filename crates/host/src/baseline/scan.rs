@@ -268,7 +268,7 @@ impl<'a> Worker<'a> {
         }
         self.link(here, name, Some(&status), Some(state));
         let key = Key::get(&self.keys, at);
-        let sure = here.place.trusted && mounted.is_none() && key.fits(&status) && !self.is_due(here, name);
+        let sure = mounted.is_none() && key.fits(&status, here.place.known) && !self.is_due(here, name);
         if sure && state.content_fits(&status) {
             if !state.looks_like(&status) {
                 self.looks_other(here, name, state, &status)?;
@@ -327,7 +327,7 @@ impl<'a> Worker<'a> {
             Read::Node { mut node, status, .. } => {
                 let before = self.node(state)?;
                 if node.kind == before.kind && node.xattrs == before.xattrs {
-                    self.rekey(Key::of(&status, self.common.limit), at, slot);
+                    self.rekey(Key::of(&status, here.place.known, self.common.limit), at, slot);
                 }
                 // Groups are compared when all names are known.
                 node.link.clone_from(&before.link);

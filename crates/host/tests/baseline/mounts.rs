@@ -65,6 +65,32 @@ fn another_device_number_is_no_reason_to_read_anything() {
     }
 }
 
+#[test]
+fn an_image_is_read_once_and_another_in_its_place_is_noticed() {
+    greenroom_testkit::need_root!();
+    greenroom_host::sys::ns::own_mounts().unwrap();
+    let images = tempfile::tempdir_in("/var/tmp").unwrap();
+    // As reproducible builds are: the same names, sizes, times, inode numbers; only the content differs.
+    let build = "mkdir $1; for i in $(seq 20); do echo $1 $i > $1/$i; done; \
+        mksquashfs $1 $1.img -quiet -no-progress -all-time 77 -mkfs-time 77 > /dev/null";
+    for version in ["one", "two"] {
+        sh(images.path(), &build.replace("$1", version));
+    }
+    let world = World::new(|_| {});
+    let at = world.srv();
+    let mount = |version: &str| sh(images.path(), &format!("mount -o loop,ro {version}.img {}", at.display()));
+    mount("one");
+    world.record();
+    assert!(world.scan(&world.later()).counts.read <= 2, "it is the same image");
+    sh(images.path(), &format!("umount {}", at.display()));
+    mount("two");
+    assert_eq!(world.found(&world.later()).len(), 20);
+    sh(images.path(), &format!("umount {}", at.display()));
+    mount("one");
+    assert_eq!(words(&world.found(&world.later())), [""; 0]);
+    sh(images.path(), &format!("umount {}", at.display()));
+}
+
 fn hold_a_loop_device(dir: &Path) -> String {
     let out =
         std::process::Command::new("losetup").args(["--find", "--show", "spare"]).current_dir(dir).output().unwrap();

@@ -49,7 +49,7 @@ impl Key {
 
     /// Whether nothing can have happened to this inode since.
     pub(super) fn fits(&self, status: &Status, known: Known) -> bool {
-        known != Known::ByReading && !self.unsure && self.ino == number(status, known) && self.ctime == status.ctime
+        known != Known::Reading && !self.unsure && self.ino == number(status, known) && self.ctime == status.ctime
     }
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {
@@ -75,8 +75,8 @@ impl Key {
 /// The inode number; in an image mixed with the image's.
 fn number(status: &Status, known: Known) -> u64 {
     match known {
-        Known::ByImage(image) => status.ino ^ image,
-        Known::ByTime | Known::ByReading => status.ino,
+        Known::Image(image) => status.ino ^ image,
+        Known::Time | Known::Reading => status.ino,
     }
 }
 

@@ -44,11 +44,11 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     /// Inode number and change time.
-    ByTime,
+    Time,
     /// These, within the image with this number.
-    ByImage(u64),
+    Image(u64),
     /// Nothing but reading them.
-    ByReading,
+    Reading,
 }
 
 impl Places {
@@ -58,7 +58,7 @@ impl Places {
         let whole = std::fs::canonicalize(root).map_err(BaselineError::system(format!("find {}", root.display())))?;
         let mut out = Self { own: Vec::new(), mounts: BTreeMap::new() };
         for (at, here) in &own {
-            out.own.push((at.clone(), mount_of(&table, here).map_or(Known::ByReading, |found| known(found, here))));
+            out.own.push((at.clone(), mount_of(&table, here).map_or(Known::Reading, |found| known(found, here))));
         }
         let ours: BTreeSet<&TreePath> = own.iter().map(|(at, _)| at).collect();
         for found in &table {
@@ -74,7 +74,7 @@ impl Places {
     pub(super) fn of(&self, dir: &TreePath) -> Place {
         let holds = self.own.iter().enumerate().filter(|(_, (at, _))| dir.starts_with(at));
         let deepest = holds.max_by_key(|(_, (at, _))| at.depth());
-        let nowhere = Place { number: 0, known: Known::ByReading };
+        let nowhere = Place { number: 0, known: Known::Reading };
         deepest.map_or(nowhere, |(number, (_, known))| Place { number: number as u32, known: *known })
     }
 
@@ -92,10 +92,10 @@ fn mount_of<'t>(table: &'t [Mount], path: &Path) -> Option<&'t Mount> {
 fn known(found: &Mount, here: &Path) -> Known {
     let kind = found.fstype.as_str();
     if KEEP_CTIME.contains(&kind) {
-        return Known::ByTime;
+        return Known::Time;
     }
     let image = IMAGES.contains(&kind).then(|| image(Path::new(&found.source), here).ok()).flatten();
-    image.map_or(Known::ByReading, Known::ByImage)
+    image.map_or(Known::Reading, Known::Image)
 }
 
 /// How much of an image is looked at, at either end: there are its superblock and its tables, with the sizes of all that is packed.

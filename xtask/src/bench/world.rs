@@ -19,7 +19,7 @@ pub(super) struct World {
     pub(super) cache: PathBuf,
     /// A Debian root with systemd, to be copied.
     base: PathBuf,
-    binary: PathBuf,
+    pub(super) binary: PathBuf,
 }
 
 /// How a command of Greenroom's went.
@@ -42,11 +42,21 @@ impl World {
         Ok(Self { dir, cache: directory("GREENROOM_BENCH_CACHE", "/var/cache/greenroom-bench"), base, binary })
     }
 
+    /// A fresh Debian root at `to`.
+    pub(super) fn copy_base(&self, to: &Path) -> Result<()> {
+        copy_tree(&self.base, to)
+    }
+
+    /// A root that is there already, in `dir`.
+    pub(super) fn at(&self, dir: &Path) -> Host<'_> {
+        Host { world: self, root: dir.join("root"), state: dir.join("state"), dir: dir.to_owned(), keep: true }
+    }
+
     /// A fresh Debian root called `name` and a state directory beside it.
     pub(super) fn host(&self, name: &str) -> Result<Host<'_>> {
         let dir = self.dir.join(name);
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let host = Host { world: self, root: dir.join("root"), state: dir.join("state"), dir };
+        let host = Host { world: self, root: dir.join("root"), state: dir.join("state"), dir, keep: false };
         copy_tree(&self.base, &host.root)?;
         Ok(host)
     }
@@ -66,6 +76,7 @@ pub(super) struct Host<'a> {
     pub(super) dir: PathBuf,
     pub(super) root: PathBuf,
     pub(super) state: PathBuf,
+    keep: bool,
 }
 
 impl Host<'_> {
@@ -103,6 +114,9 @@ impl Host<'_> {
 
 impl Drop for Host<'_> {
     fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
         if let Err(error) = clear(&self.dir) {
             eprintln!("bench: {error:#}");
         }

@@ -13,7 +13,7 @@ use greenroom_core::{Changeset, TreePath};
 use greenroom_host::apply::{Direction, Faults, Guard, HostState, Phase};
 
 use super::look::{Finding, find};
-use super::select::{Selection, Toward, select};
+use super::select::{Selection, Toward, select, whole_packages};
 use super::{edits, facts, moves};
 use crate::apply::{
     ChangeRecord, FromBlobs, Kind, Records, Report, Standing, Tools, close, fresh_id, host_error, part_records,
@@ -50,6 +50,7 @@ pub fn adopt(
     let records = Records::open(&site.root)?;
     let mut found = find(state, &site, &guard, asked, progress)?;
     let chosen = select(&found.look.drift, &wanted.selection, Toward::Host)?;
+    whole_packages(&found.look.drift, &found.look.groups, &chosen)?;
     let has_more = wanted.selection.all && !found.look.runtime.is_empty();
     if chosen.is_empty() && !has_more {
         return Err(EngineError::refused("no file differs from the record", "`greenroom status` says what does"));

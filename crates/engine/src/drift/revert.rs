@@ -13,7 +13,7 @@ use greenroom_host::services::Manager;
 
 use super::adopt::{Wanted, by_hand, name};
 use super::look::{Finding, find};
-use super::select::{Toward, select};
+use super::select::{Toward, select, whole_packages};
 use super::{edits, moves, units};
 use crate::apply::{
     ChangeRecord, Drive, FromBlobs, Kind, Place, Records, Report, Tools, close, conflicts, fresh_id, host_error,
@@ -39,6 +39,7 @@ pub fn revert(
     let records = Records::open(&site.root)?;
     let mut found = find(state, &site, &guard, asked, progress)?;
     let chosen = select(&found.look.drift, &wanted.selection, Toward::Record)?;
+    whole_packages(&found.look.drift, &found.look.groups, &chosen)?;
     if chosen.is_empty() {
         return Err(EngineError::refused("no file differs from the record", "`greenroom status` says what does"));
     }

@@ -301,4 +301,20 @@ fn what_people_and_terminals_do() {
     person.sees("dropped; the host was not touched");
     assert_eq!(person.ends(), 0);
     assert!(host.path("/etc/motd").exists());
+
+    // Turned off, and booted, from inside: what was done is there, and that all services ended is nobody's wish.
+    let mut person = Person::at(&host, &[], &["greenroom", "hotfix"]);
+    person.sees("(copy) ");
+    for turns in ["echo once >/etc/y; poweroff", "echo again >/etc/y; reboot"] {
+        person.types(format!("{turns}\r"));
+        let shown = person.sees("[v]iew all? ");
+        assert!(shown.contains("READY") && shown.contains("turned off") && !shown.contains("services  "), "{shown}");
+        person.types("s\r");
+        person.sees("(copy) ");
+    }
+    assert!(person.runs("cat /etc/y; systemctl is-system-running").contains("again"));
+    person.types("exit\r");
+    person.sees("[v]iew all? ");
+    person.types("d\r");
+    assert_eq!(person.ends(), 0);
 }

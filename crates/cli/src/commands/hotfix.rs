@@ -106,10 +106,12 @@ impl Person for Seated<'_> {
     }
 
     fn enters(&self, hostname: &str, again: bool) {
+        let root = &self.global.root;
+        let whose = if root == std::path::Path::new("/") { hostname.to_owned() } else { shown(root) };
         let begin = if again {
-            format!("Back in the copy of {hostname}, as you left it.")
+            format!("Back in the copy of {whose}, as you left it.")
         } else {
-            format!("This is a copy of {hostname}: nothing that you do here touches the host.")
+            format!("This is a copy of {whose}: nothing that you do here touches the original.")
         };
         self.ui.say(&format!("\n{begin}\nType exit or Ctrl-D when you are done: you see what you did, and decide.\n"));
     }
@@ -167,6 +169,11 @@ impl Person for Seated<'_> {
             }
         }
     }
+}
+
+fn shown(path: &std::path::Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    greenroom_core::path::Shown(path.as_os_str().as_bytes()).to_string()
 }
 
 /// What can be answered.

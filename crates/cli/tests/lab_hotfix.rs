@@ -278,7 +278,13 @@ fn what_people_and_terminals_do() {
     assert_eq!(person.ends(), 0);
     assert!(!person.all().contains("\x1b[2J"), "{:?}", person.all());
     assert!(!host.path("/etc/long").exists());
+}
 
+#[test]
+fn a_look_around_a_drop_and_a_copy_that_is_turned_off() {
+    greenroom_testkit::need_root!();
+    let lab = Lab::new().unwrap();
+    let host = host_with_greenroom(&lab, "ends");
     // A look around is no change, and asks nothing.
     let mut person = Person::at(&host, &[], &["greenroom", "hotfix"]);
     person.sees("(copy) ");

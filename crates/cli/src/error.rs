@@ -2,6 +2,7 @@
 
 use greenroom_engine::EngineError;
 use greenroom_engine::apply::Conflicts;
+use greenroom_host::parity::ParityError;
 
 /// Exit statuses. See docs/reference.md.
 pub(crate) mod status {
@@ -70,6 +71,9 @@ impl From<EngineError> for Failure {
             }
             EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 base(status::FAULT).hint("Greenroom's state belongs to root: run it with sudo")
+            }
+            EngineError::Parity(ParityError::Manifest { .. }) => {
+                base(status::USAGE).hint("write it anew, with `greenroom manifest > FILE`")
             }
             EngineError::Copy(_) => {
                 base(status::FAULT).hint("`greenroom doctor` says what of the environment is missing")

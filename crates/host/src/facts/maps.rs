@@ -8,7 +8,7 @@
 //! [`units_with_stale_maps`] says who still maps what is no longer there: by the kernel's `(deleted)`, by an inode that is not
 //! the path's any more, or by a path in Greenroom's own staging area, where an exchange leaves the old file.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -113,6 +113,59 @@ fn collect(target: Target, stale: impl Fn(u32, &Mapping) -> bool) -> Result<Vec<
         }
     }
     Ok(out.into_values().collect())
+}
+
+/// A program or library that processes of units map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitMaps {
+    /// The file.
+    pub path: TreePath,
+    /// The services.
+    pub units: BTreeSet<String>,
+    /// One of them maps a file that was at this path before.
+    pub replaced: bool,
+}
+
+/// All files that services map to be run, by path, and of each service its oldest process.
+///
+/// # Errors
+/// There is nothing to look at.
+pub fn mapped_by_units(target: Target) -> Result<(Vec<UnitMaps>, BTreeMap<String, u32>), FactsError> {
+    let fail = |source: io::Error| match target {
+        Target::Copy { leader } => FactsError::Gone { leader, source },
+        Target::Host => FactsError::Proc(source),
+    };
+    let processes = Processes::of(target).map_err(fail)?;
+    let root = identity(&format!("{}/root", target.proc())).map_err(fail)?;
+    let mut out: BTreeMap<TreePath, UnitMaps> = BTreeMap::new();
+    let mut oldest: BTreeMap<String, (u64, u32)> = BTreeMap::new();
+    for process in processes.iter().filter(|p| p.pid != std::process::id()) {
+        let pid = process.pid;
+        let Some(unit) = processes.unit(pid).filter(|unit| unit.ends_with(".service") || unit == "init.scope") else {
+            continue;
+        };
+        if identity(&format!("/proc/{pid}/root")).ok() != Some(root) {
+            continue;
+        }
+        let age = (process.started, pid);
+        oldest.entry(unit.clone()).and_modify(|first| *first = age.min(*first)).or_insert(age);
+        for mapping in mappings(&fs::read(format!("/proc/{pid}/maps")).unwrap_or_default()) {
+            // What an exchange took away is at no path that another system has.
+            if STAGING.iter().any(|place| contains(mapping.path.as_bytes(), place)) {
+                continue;
+            }
+            let replaced = mapping.deleted || is_another(pid, &mapping);
+            let path = mapping.path;
+            let entry = out.entry(path).or_insert_with_key(|path| UnitMaps {
+                path: path.clone(),
+                units: BTreeSet::new(),
+                replaced: false,
+            });
+            entry.units.insert(unit.clone());
+            entry.replaced |= replaced;
+        }
+    }
+    Ok((out.into_values().collect(), oldest.into_iter().map(|(unit, (_, pid))| (unit, pid)).collect()))
 }
 
 fn identity(path: &str) -> io::Result<(u64, u64)> {

@@ -66,7 +66,7 @@ impl Looker<'_> {
     /// # Errors
     /// One of them can't be read, or a rehearsal's changes do not fit the host any more.
     pub fn diff(&self, a: &System, b: &System) -> Result<Report, EngineError> {
-        let (a, b) = (self.open(a)?, self.open(b)?);
+        let (a, b) = (self.open(a, "a")?, self.open(b, "b")?);
         Ok(greenroom_host::parity::compare(a.side, b.side)?)
     }
 
@@ -75,13 +75,14 @@ impl Looker<'_> {
     /// # Errors
     /// It can't be read, or `out` can't be written to.
     pub fn manifest(&self, of: &System, out: impl Write) -> Result<(), EngineError> {
-        match self.open(of)?.side {
+        match self.open(of, "m")?.side {
             Side::Tree(looked) => Ok(greenroom_host::parity::write(*looked, out)?),
             Side::Manifest(..) => Err(EngineError::usage("it is a manifest already", "name a host or a tree")),
         }
     }
 
-    fn open(&self, system: &System) -> Result<Opened, EngineError> {
+    /// `letter` tells the copies of one comparison apart.
+    fn open(&self, system: &System, letter: &str) -> Result<Opened, EngineError> {
         let tree = |looked: Looked| Opened { side: Side::Tree(Box::new(looked)), _copy: None };
         match system {
             System::Host => Ok(tree(self.look(Path::new("/"), "this host", true, None)?)),
@@ -97,7 +98,7 @@ impl Looker<'_> {
                     Err(source) => Err(ParityError::Manifest { name, source }.into()),
                 }
             }
-            System::Rehearsal(id) => self.rehearsal(id),
+            System::Rehearsal(id) => self.rehearsal(id, letter),
         }
     }
 
@@ -114,7 +115,7 @@ impl Looker<'_> {
         Ok(look(Look { root: &site.root, policy, running, source, at, program: self.program, mounts })?)
     }
 
-    fn rehearsal(&self, id: &str) -> Result<Opened, EngineError> {
+    fn rehearsal(&self, id: &str, letter: &str) -> Result<Opened, EngineError> {
         let Some(Rehearsals { state, root }) = &self.rehearsals else {
             return Err(EngineError::usage(format!("{id} cannot be looked at here"), "name a directory or a manifest"));
         };
@@ -122,7 +123,7 @@ impl Looker<'_> {
         copy::sweep(&state.dir().join("copies")).map_err(EngineError::system("remove what killed rehearsals left"))?;
         let site = Site::look(root, state.dir())?;
         let hidden: Vec<_> = site.hidden.iter().map(|h| site.root.join(h.strip_prefix("/").unwrap_or(h))).collect();
-        let name = format!("parity-{id}-{}", std::process::id());
+        let name = format!("parity-{id}-{}-{letter}", std::process::id());
         let copy = Copy::make(&site.root, &state.copy_dir(&name), &hidden)?;
         put(state, &record, &copy.root())?;
         let mounts = copy.layers().iter().map(|layer| layer.at.clone()).collect();

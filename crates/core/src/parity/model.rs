@@ -144,6 +144,9 @@ pub struct Library {
     /// The package that it belongs to, as in [`Package::name`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
+    /// Whether it is what its package brought; `None`: no package says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intact: Option<bool>,
     /// Whether it is a program and no library.
     #[serde(default)]
     pub program: bool,

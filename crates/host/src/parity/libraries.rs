@@ -61,6 +61,7 @@ impl<'a, 'i> Libraries<'a, 'i> {
                 content: loaded.content,
                 size: loaded.size,
                 package: packages.and_then(|db| owner(db, &loaded.path)),
+                intact: packages.and_then(|db| db.expected(&loaded.path)).and_then(|e| Some(loaded.md5? == e.md5)),
                 program: !is_library,
                 running: BTreeSet::new(),
                 linked: BTreeSet::new(),

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::Read as _;
 
 use greenroom_core::{ContentHash, TreePath};
+use md5::Digest as _;
 
 use super::elf::{Tables, tables};
 use super::inside::Inside;
@@ -24,6 +25,8 @@ const MOST: usize = 2000;
 pub(super) struct Loaded {
     pub(super) path: TreePath,
     pub(super) content: Option<ContentHash>,
+    /// As dpkg keeps it.
+    pub(super) md5: Option<crate::dpkg::Md5>,
     pub(super) size: u64,
     pub(super) tables: Option<Tables>,
     /// The interpreter that its first line names.
@@ -130,7 +133,7 @@ fn configured(inside: &Inside, path: &str, depth: usize, out: &mut Vec<String>) 
 fn load(inside: &Inside, path: TreePath) -> Option<Loaded> {
     let mut file = inside.file(&path)?;
     let size = file.metadata().ok()?.len();
-    let mut out = Loaded { path, content: None, size, tables: None, script: None };
+    let mut out = Loaded { path, content: None, md5: None, size, tables: None, script: None };
     if size > LARGEST {
         let mut hasher = blake3::Hasher::new();
         out.content = hasher.update_reader(&mut file).ok().map(|hasher| hasher.finalize().into());
@@ -139,6 +142,7 @@ fn load(inside: &Inside, path: TreePath) -> Option<Loaded> {
     let mut data = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
     file.take(LARGEST).read_to_end(&mut data).ok()?;
     (out.content, out.tables) = (Some(ContentHash::of(&data)), tables(&data));
+    out.md5 = Some(md5::Md5::digest(&data).into());
     out.script = data.strip_prefix(b"#!").and_then(interpreter);
     Some(out)
 }

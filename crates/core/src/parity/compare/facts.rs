@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::model::{FactKind, Facts};
 use super::super::noise::{is_machine_sysctl, is_made_up, is_sized_sysctl};
 use super::super::report::Difference;
-use super::super::secret::masked;
+use super::super::secret::{hashed, masked};
 use super::super::weight::Rank;
 use super::{Comparison, Finding};
 
@@ -30,6 +30,12 @@ impl Comparison<'_> {
             let (at_a, at_b) = (known_a.get(key), known_b.get(key));
             let (va, vb) = (at_a.map(|v| v.1), at_b.map(|v| v.1));
             if va == vb || (key.0.is_running() && !both_run) {
+                continue;
+            }
+            if let (Some(va), Some(vb)) = (va, vb)
+                && (hashed(va) == vb || hashed(vb) == va)
+            {
+                // The same, but one side keeps it where not everybody may read it.
                 continue;
             }
             let item = at_a.or(at_b).map_or(key.1.as_str(), |v| v.0);

@@ -78,15 +78,22 @@ impl Comparison<'_> {
         if a.content == b.content {
             return (ranks.2, "the same file, but on one side services still have an older one in memory".to_owned());
         }
-        match (va, vb) {
+        let (rank, note) = match (va, vb) {
             (Some(va), Some(vb)) if va == vb && a.package == b.package => {
                 let package = a.package.as_deref().map_or("", |p| self.package_name(p));
-                (ranks.0, format!("same version, other content: {package} {va} was changed on one side"))
+                (ranks.0, format!("same version, other content: {package} {va}"))
             }
             (Some(va), Some(vb)) => (ranks.2, format!("other version: {va} / {vb}")),
             _ if foreign => (ranks.1, "on one side the file belongs to no package".to_owned()),
             _ => (ranks.1, "belongs to no package, other content".to_owned()),
-        }
+        };
+        let patched = match (a.intact == Some(false), b.intact == Some(false)) {
+            (true, false) => "; a's is not what the package brought",
+            (false, true) => "; b's is not what the package brought",
+            (true, true) => "; neither is what the package brought",
+            (false, false) => "",
+        };
+        (rank, format!("{note}{patched}"))
     }
 
     fn words(&self, library: &Library, first: bool) -> String {

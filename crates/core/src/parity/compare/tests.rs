@@ -27,6 +27,7 @@ fn library(name: &str, content: &str, package: Option<&str>, running: &[&str], l
         content: Some(ContentHash::of(content.as_bytes())),
         size: 1,
         package: package.map(str::to_owned),
+        intact: None,
         program: name.starts_with('/'),
         running: set(running),
         linked: set(linked),
@@ -84,6 +85,10 @@ fn the_patched_library_comes_first_with_those_who_load_it() {
     assert_eq!(lines(&report), ["100 library libssl.so.3", "48 package zlib1g"]);
     assert_eq!(report.differences[0].services, ["nginx.service"]);
     assert!(report.differences[0].note.as_ref().unwrap().contains("same version, other content"));
+
+    (prod.libraries[0].intact, qa.libraries[0].intact) = (Some(false), Some(true));
+    let report = compare(&prod, &qa, &[(path("patched"), path("plain"))]);
+    assert!(report.differences[0].note.as_ref().unwrap().ends_with("a's is not what the package brought"));
 
     qa.packages.insert("libssl3:amd64".into(), "3.0-2".into());
     let report = compare(&prod, &qa, &[(path("patched"), path("plain"))]);
@@ -159,6 +164,19 @@ fn what_each_fact_is() {
         let fact = Fact { kind: *kind, item: (*item).to_owned(), value: String::new() };
         assert_eq!(serde_json::from_str::<Fact>(&serde_json::to_string(&fact).unwrap()).unwrap(), fact);
     }
+}
+
+#[test]
+fn a_value_that_one_side_hides_is_still_compared() {
+    let (mut x, mut y) = (facts("prod", false), facts("qa", false));
+    for side in [&mut x, &mut y] {
+        side.libraries.push(library("libc.so.6", "same", None, &[], &["a.service"]));
+    }
+    x.add(FactKind::ServiceEnvironment, "a.service MODE", "fast");
+    y.add(FactKind::ServiceEnvironment, "a.service MODE", super::super::secret::hashed("fast"));
+    assert!(compare(&x, &y, &[]).differences.is_empty());
+    y.add(FactKind::ServiceEnvironment, "a.service MODE", super::super::secret::hashed("slow"));
+    assert_eq!(compare(&x, &y, &[]).differences.len(), 1);
 }
 
 #[test]

@@ -138,13 +138,12 @@ fn text(report: &Report, args: &Diff, ui: &Ui) -> String {
 }
 
 fn one(difference: &Difference, ui: &Ui, out: &mut String) {
+    // Where the item names the service, it is not said again.
+    let loads = matches!(difference.kind, "library" | "program");
     let services = match difference.services.as_slice() {
-        [] => String::new(),
+        list if list.is_empty() || !loads => String::new(),
         list if list.len() > 6 => format!("  loaded by {} and {} more", list[..6].join(", "), list.len() - 6),
-        list if difference.kind == "library" || difference.kind == "program" => {
-            format!("  loaded by {}", list.join(", "))
-        }
-        list => format!("  {}", list.join(", ")),
+        list => format!("  loaded by {}", list.join(", ")),
     };
     let weight =
         ui.tone(if difference.weight >= 80 { Tone::Bad } else { Tone::Dim }, &format!("{:3}", difference.weight));
@@ -153,7 +152,11 @@ fn one(difference: &Difference, ui: &Ui, out: &mut String) {
         let _ = writeln!(out, "      {}", safe(note));
     }
     for (letter, side) in [("a", &difference.a), ("b", &difference.b)] {
-        let lines: Vec<&str> = side.as_deref().map_or_else(|| vec!["-"], |text| text.lines().collect());
+        let lines: Vec<&str> = match side.as_deref() {
+            None => vec!["-"],
+            Some("") => vec!["(empty)"],
+            Some(text) => text.lines().collect(),
+        };
         for line in lines {
             let _ = writeln!(out, "      {} {}", ui.tone(Tone::Dim, letter), safe(line));
         }

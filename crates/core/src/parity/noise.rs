@@ -219,7 +219,23 @@ pub fn is_made_up(variable: &str) -> bool {
 }
 
 /// Kernel parameters that name the machine, or count.
-const SYSCTL: &[&str] = &["kernel.hostname", "kernel.domainname", "kernel.random.", "net.ipv4.tcp_fastopen_key"];
+const SYSCTL: &[&str] = &[
+    "dev.cdrom.",
+    "fs.nfs.",
+    "kernel.domainname",
+    "kernel.hostname",
+    "kernel.hung_task_detect_count",
+    "kernel.hung_task_warnings",
+    // Facts about the kernel have these.
+    "kernel.osrelease",
+    "kernel.perf_cpu_time_max_percent",
+    "kernel.perf_event_max_sample_rate",
+    "kernel.random.",
+    "kernel.version",
+    "net.ipv4.tcp_fastopen_key",
+    "sunrpc.",
+    "vm.numa_stat",
+];
 
 /// Kernel parameters that the kernel computes from memory and processors, unless somebody sets them.
 const SIZED: &[&str] = &[
@@ -230,6 +246,7 @@ const SIZED: &[&str] = &[
     "kernel.pid_max",
     "kernel.sched_",
     "kernel.threads-max",
+    "net.core.bpf_jit_limit",
     "net.ipv4.tcp_max_orphans",
     "net.ipv4.tcp_max_tw_buckets",
     "net.ipv4.tcp_mem",

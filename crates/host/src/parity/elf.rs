@@ -1,10 +1,14 @@
 //! The tables of a program or library that say what it loads (System V ABI, chapter 5, and ld.so(8)).
 
+use std::fs::File;
+use std::ops::Range;
+
 use object::Endianness;
 use object::elf::{
     DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, DynamicTag, FileHeader32, FileHeader64,
 };
 use object::read::elf::{Dyn as _, FileHeader, ProgramHeader as _};
+use object::read::{ReadCache, ReadRef};
 
 /// What a file says of what it loads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,16 +30,39 @@ pub(super) struct Tables {
 /// Names that are asked for; more than any program has.
 const MOST: usize = 1000;
 
+/// No table that counts here is longer.
+const LARGEST: u64 = 16 << 20;
+
+/// A file that is read piece by piece, no piece of which is larger than it can be in a file that is what it claims.
+#[derive(Clone, Copy)]
+struct Pieces<'a>(&'a ReadCache<File>);
+
+impl<'a> ReadRef<'a> for Pieces<'a> {
+    fn len(self) -> Result<u64, ()> {
+        self.0.len()
+    }
+
+    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
+        if size > LARGEST { Err(()) } else { self.0.read_bytes_at(offset, size) }
+    }
+
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+        self.0.read_bytes_at_until(range, delimiter)
+    }
+}
+
 /// `None`: it is no ELF file, or a broken one.
-pub(super) fn tables(data: &[u8]) -> Option<Tables> {
-    match data.get(..5)? {
+pub(super) fn tables(file: File) -> Option<Tables> {
+    let cache = ReadCache::new(file);
+    let data = Pieces(&cache);
+    match data.read_bytes_at(0, 5).ok()? {
         [0x7f, b'E', b'L', b'F', 1] => read::<FileHeader32<Endianness>>(data, 1),
         [0x7f, b'E', b'L', b'F', 2] => read::<FileHeader64<Endianness>>(data, 2),
         _ => None,
     }
 }
 
-fn read<E: FileHeader<Endian = Endianness>>(data: &[u8], class: u8) -> Option<Tables> {
+fn read<E: FileHeader<Endian = Endianness>>(data: Pieces<'_>, class: u8) -> Option<Tables> {
     let header = E::parse(data).ok()?;
     let endian = header.endian().ok()?;
     let segments = header.program_headers(endian, data).ok()?;
@@ -79,13 +106,13 @@ mod tests {
 
     #[test]
     fn a_program_and_a_library_of_this_machine() {
-        let shell = tables(&std::fs::read("/bin/sh").unwrap()).unwrap();
+        let shell = tables(File::open("/bin/sh").unwrap()).unwrap();
         assert!(shell.needed.iter().any(|name| name.starts_with("libc.so")), "{shell:?}");
         assert!(shell.interpreter.is_some_and(|path| path.contains("ld-linux")));
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let libc = maps.split_whitespace().find(|word| word.contains("/libc.so")).unwrap();
-        assert!(tables(&std::fs::read(libc).unwrap()).unwrap().soname.is_some_and(|name| name.starts_with("libc.so")));
-        assert_eq!(tables(b"#!/bin/sh\n"), None);
+        assert!(tables(File::open(libc).unwrap()).unwrap().soname.is_some_and(|name| name.starts_with("libc.so")));
+        assert_eq!(tables(File::open("/etc/passwd").unwrap()), None);
     }
 
     proptest! {
@@ -94,7 +121,9 @@ mod tests {
             let mut data = std::fs::read("/bin/sh").unwrap();
             data[at] = byte;
             data.truncate(length);
-            let _ = tables(&data);
+            let mut file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut file, &data).unwrap();
+            let _ = tables(file);
         }
     }
 }

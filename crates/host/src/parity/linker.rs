@@ -14,11 +14,11 @@ use md5::Digest as _;
 use super::elf::{Tables, tables};
 use super::inside::Inside;
 
-/// Larger files are hashed and not looked into.
-const LARGEST: u64 = 128 << 20;
-
 /// No program loads more.
 const MOST: usize = 2000;
+
+/// No search goes through more directories.
+const DIRS: usize = 100;
 
 /// A file that is loaded.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Linker<'i> {
 impl<'i> Linker<'i> {
     pub(super) fn new(inside: &'i Inside) -> Self {
         let mut dirs = Vec::new();
-        configured(inside, "/etc/ld.so.conf", 0, &mut dirs);
+        configured(inside, "/etc/ld.so.conf", &mut HashSet::new(), &mut dirs);
         let triplets = inside.names(&"/usr/lib".into()).into_iter().filter_map(|name| String::from_utf8(name).ok());
         for triplet in triplets.filter(|name| name.contains("-linux-")) {
             dirs.extend([format!("/lib/{triplet}"), format!("/usr/lib/{triplet}")]);
@@ -84,10 +84,14 @@ impl<'i> Linker<'i> {
             let own = |dirs: &[String]| dirs.iter().map(|dir| origin(dir, &loaded.path)).collect::<Vec<_>>();
             let mut rpath = if tables.runpath.is_empty() { own(&tables.rpath) } else { Vec::new() };
             rpath.extend(above);
+            rpath.truncate(DIRS);
             let direct =
                 tables.interpreter.iter().filter_map(|path| self.file(&path.as_str().into())).collect::<Vec<_>>();
             wanted.extend(direct.into_iter().map(|found| (found, Vec::new())));
-            for name in tables.needed.iter().filter(|name| asked.insert((*name).clone())) {
+            for name in &tables.needed {
+                if asked.len() >= MOST || !asked.insert(name.clone()) {
+                    continue;
+                }
                 let before = if tables.runpath.is_empty() { rpath.clone() } else { Vec::new() };
                 let order = [&before[..], library_path, &own(&tables.runpath), &self.dirs].concat();
                 if let Some(found) = self.library(name, &order, tables.machine) {
@@ -112,8 +116,12 @@ fn origin(dir: &str, path: &TreePath) -> String {
     dir.replace("${ORIGIN}", &parent).replace("$ORIGIN", &parent)
 }
 
-fn configured(inside: &Inside, path: &str, depth: usize, out: &mut Vec<String>) {
-    let Some((text, _)) = inside.text(&path.into()).filter(|_| depth < 4) else { return };
+/// Each file once, however often it is included.
+fn configured(inside: &Inside, path: &str, read: &mut HashSet<String>, out: &mut Vec<String>) {
+    if read.len() >= MOST || !read.insert(path.to_owned()) {
+        return;
+    }
+    let Some((text, _)) = inside.text(&path.into()) else { return };
     for line in text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
         match line.strip_prefix("include ").map(str::trim).and_then(|pattern| pattern.rsplit_once('/')) {
             Some((dir, pattern)) => {
@@ -121,10 +129,10 @@ fn configured(inside: &Inside, path: &str, depth: usize, out: &mut Vec<String>) 
                 let glob = glob.compile_matcher();
                 let names = inside.names(&dir.into()).into_iter().filter_map(|name| String::from_utf8(name).ok());
                 for name in names.filter(|name| glob.is_match(name)) {
-                    configured(inside, &format!("{dir}/{name}"), depth + 1, out);
+                    configured(inside, &format!("{dir}/{name}"), read, out);
                 }
             }
-            None if line.starts_with('/') => out.push(line.to_owned()),
+            None if line.starts_with('/') && out.len() < DIRS => out.push(line.to_owned()),
             None => {}
         }
     }
@@ -132,18 +140,26 @@ fn configured(inside: &Inside, path: &str, depth: usize, out: &mut Vec<String>) 
 
 fn load(inside: &Inside, path: TreePath) -> Option<Loaded> {
     let mut file = inside.file(&path)?;
-    let size = file.metadata().ok()?.len();
-    let mut out = Loaded { path, content: None, md5: None, size, tables: None, script: None };
-    if size > LARGEST {
-        let mut hasher = blake3::Hasher::new();
-        out.content = hasher.update_reader(&mut file).ok().map(|hasher| hasher.finalize().into());
-        return Some(out);
+    let mut out = Loaded { path, content: None, md5: None, size: 0, tables: None, script: None };
+    let (mut content, mut md5) = (blake3::Hasher::new(), md5::Md5::new());
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                if out.size == 0 {
+                    out.script = buffer[..count].strip_prefix(b"#!").and_then(interpreter);
+                }
+                out.size += count as u64;
+                content.update(&buffer[..count]);
+                md5.update(&buffer[..count]);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            // It is there, and that is all that can be said.
+            Err(_) => return Some(out),
+        }
     }
-    let mut data = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    file.take(LARGEST).read_to_end(&mut data).ok()?;
-    (out.content, out.tables) = (Some(ContentHash::of(&data)), tables(&data));
-    out.md5 = Some(md5::Md5::digest(&data).into());
-    out.script = data.strip_prefix(b"#!").and_then(interpreter);
+    (out.content, out.md5, out.tables) = (Some(content.finalize().into()), Some(md5.finalize().into()), tables(file));
     Some(out)
 }
 

@@ -15,16 +15,23 @@ use crate::facts::{Runtime, Target};
 /// Adds what runs; what services map.
 pub(super) fn read(facts: &mut Facts, gaps: &mut Gaps) -> Vec<UnitMaps> {
     kernel(facts);
-    match Runtime::read(&Target::Host) {
+    let transient = match Runtime::read(&Target::Host) {
         Ok(runtime) => take(runtime, facts, gaps),
-        Err(error) => gaps.add(format!("what runs was not looked at: {error}")),
-    }
+        Err(error) => {
+            gaps.add(format!("what runs was not looked at: {error}"));
+            BTreeSet::new()
+        }
+    };
     match mapped_by_units(Target::Host) {
-        Ok((maps, oldest)) => {
+        Ok((mut maps, oldest)) => {
             let manager = live::limits(1);
-            for (unit, pid) in oldest.iter().filter(|(unit, _)| unit.ends_with(".service")) {
+            for (unit, pid) in
+                oldest.iter().filter(|(unit, _)| unit.ends_with(".service") && !transient.contains(*unit))
+            {
                 live::read(unit, *pid, &manager, facts);
             }
+            maps.iter_mut().for_each(|map| map.units.retain(|unit| !transient.contains(unit)));
+            maps.retain(|map| !map.units.is_empty());
             maps
         }
         Err(error) => {
@@ -34,7 +41,8 @@ pub(super) fn read(facts: &mut Facts, gaps: &mut Gaps) -> Vec<UnitMaps> {
     }
 }
 
-fn take(runtime: Runtime, facts: &mut Facts, gaps: &mut Gaps) {
+/// Units that somebody started by hand, as systemd-run(1) does, are in no other system's files: their names.
+fn take(runtime: Runtime, facts: &mut Facts, gaps: &mut Gaps) -> BTreeSet<String> {
     // Firewall tools that are missing concern nobody here.
     gaps.extend(runtime.gaps.into_iter().filter(|gap| gap.starts_with("units")));
     for (name, value) in runtime.sysctl {
@@ -50,10 +58,14 @@ fn take(runtime: Runtime, facts: &mut Facts, gaps: &mut Gaps) {
         let all = facts.facts.remove(&(FactKind::Port, item.clone()));
         facts.add(FactKind::Port, item, all.map_or(who.clone(), |before| format!("{before}, {who}")));
     }
+    let mut transient = BTreeSet::new();
     for (unit, state) in runtime.units {
         let lasting = [".service", ".socket", ".timer", ".path"].iter().any(|kind| unit.ends_with(kind));
-        let passing =
-            state.file_state == "transient" || unit.starts_with("user@") || unit.starts_with("user-runtime-dir@");
+        if state.file_state == "transient" {
+            transient.insert(unit);
+            continue;
+        }
+        let passing = unit.starts_with("user@") || unit.starts_with("user-runtime-dir@");
         if lasting && !passing {
             let active = match state.active.as_str() {
                 "activating" | "reloading" | "refreshing" => "active",
@@ -69,6 +81,7 @@ fn take(runtime: Runtime, facts: &mut Facts, gaps: &mut Gaps) {
         let value = if remote { format!("{} {}", mount.fstype, mount.source) } else { mount.fstype };
         facts.add(FactKind::Mount, at, value);
     }
+    transient
 }
 
 fn kernel(facts: &mut Facts) {

@@ -227,13 +227,17 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__gc)
-            opts="-q -h --keep --dry-run --root --state --json --quiet --help"
+            opts="-q -h --keep --undo-older-than --dry-run --root --state --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --keep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --undo-older-than)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

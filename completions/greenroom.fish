@@ -39,7 +39,7 @@ complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "log" -d 'The le
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "diff" -d 'What differs between two systems, what most likely matters first'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "manifest" -d 'All that `diff` needs to know of this host, on standard output: compare it elsewhere, or later'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "recover" -d 'Finish what a crash interrupted'
-complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need, unless you give that up'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -119,6 +119,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l json -d 
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -s h -l help -d 'Print help'
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l keep -d 'Rehearsals that were never applied are kept when they are among the last N' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l undo-older-than -d 'Give up the way back of changes to this host that are older than D (90d, 12w): their before-images go, and they cannot be undone any more' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l dry-run -d 'Only say what would go'
@@ -144,7 +145,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log diff manifest recover gc doctor completions help" -f -a "diff" -d 'What differs between two systems, what most likely matters first'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log diff manifest recover gc doctor completions help" -f -a "manifest" -d 'All that `diff` needs to know of this host, on standard output: compare it elsewhere, or later'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log diff manifest recover gc doctor completions help" -f -a "recover" -d 'Finish what a crash interrupted'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log diff manifest recover gc doctor completions help" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log diff manifest recover gc doctor completions help" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need, unless you give that up'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log diff manifest recover gc doctor completions help" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log diff manifest recover gc doctor completions help" -f -a "completions" -d 'Print the completions for a shell'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log diff manifest recover gc doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

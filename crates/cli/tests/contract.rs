@@ -103,6 +103,78 @@ fn json_objects_hold_what_the_contract_names() {
     assert_eq!(world.json(&["log", "--verify", "--json"], 0)["verified"], true);
 }
 
+/// Absolute links of the tree lead out of it when they are followed from outside. Of a copy, they would lead to the host: to
+/// its live sockets (Debian has `/var/run -> /run`), apt's configuration, Greenroom's own records.
+#[test]
+fn no_link_leads_out_of_a_copy() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let host = world.dir.path().join("host");
+    let places = [("var/run", "run"), ("etc/apt", "apt"), ("var/lib/greenroom", "greenroom")];
+    for (link, to) in places {
+        // Once outside, where only the host may come, and once where the link leads inside.
+        for place in [&host, &world.root().join(host.strip_prefix("/").unwrap())] {
+            std::fs::create_dir_all(place.join(to).join("apt.conf.d")).unwrap();
+        }
+        let link = world.root().join(link);
+        let _ = std::fs::remove_dir_all(&link).or_else(|_| std::fs::remove_file(&link));
+        std::os::unix::fs::symlink(host.join(to), link).unwrap();
+    }
+    let path = world.root().join("var/run/live");
+    let _server = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let list = || {
+        let found = Command::new("find").arg(&host).args(["-printf", "%p %y %T@ %C@\\n"]).output().unwrap();
+        String::from_utf8(found.stdout).unwrap()
+    };
+    let before = list();
+    world.sh("echo x > /etc/x", 0);
+    assert_eq!(list(), before, "the rehearsal reached out of its copies");
+    assert!(std::os::unix::net::UnixStream::connect(path).is_ok());
+}
+
+#[test]
+fn before_images_go_when_a_person_says_so_and_never_data() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    std::fs::write(world.root().join("etc/big"), vec![b'x'; 3 << 20]).unwrap();
+    world.sh("echo small > /etc/big; mkdir /srv/app; echo 1 > /srv/app/program", 0);
+    world.json(&["apply", "--json", "r1"], 0);
+    world.json(&["gc", "--json"], 0);
+    let nothing = world.json(&["gc", "--json", "--undo-older-than", "90d"], 0);
+    assert_eq!(nothing["way_back_dropped"]["changes"].as_array().unwrap().len(), 0);
+    let slots = world.root().join("var/lib/greenroom/changes");
+    let tried = world.json(&["gc", "--json", "--dry-run", "--undo-older-than", "1ms"], 0);
+    assert_eq!(tried["way_back_dropped"]["changes"], serde_json::json!(["c1"]));
+    assert!(tried["way_back_dropped"]["bytes"].as_u64().unwrap() >= 3 << 20, "{tried}");
+    assert!(slots.join("c1").exists());
+
+    // An undo moves aside what was written into a directory that goes: nobody else has it.
+    std::fs::write(world.root().join("srv/app/order"), "an order").unwrap();
+    world.json(&["undo", "--json", "c1"], 0);
+    let kept = world.json(&["gc", "--json", "--undo-older-than", "1ms"], 0);
+    assert_eq!(kept["way_back_dropped"]["kept"], serde_json::json!(["c1"]), "{kept}");
+    world.json(&["undo", "--json", "c2"], 0);
+    assert_eq!(world.read("srv/app/order").unwrap(), "an order");
+
+    let gone = world.json(&["gc", "--json", "--undo-older-than", "1ms"], 0);
+    assert_eq!(gone["way_back_dropped"]["changes"], serde_json::json!(["c1", "c2", "c3"]));
+    assert_eq!(std::fs::read_dir(&slots).unwrap().count(), 0);
+    for change in ["c1", "c2", "c3"] {
+        let refused = world.json(&["undo", "--json", change], 3);
+        assert!(refused["error"].as_str().unwrap().contains("before-images were dropped"), "{refused}");
+    }
+    assert!(world.json(&["show", "--json", "c1"], 0)["change"]["forgotten"].is_string());
+    let log = world.json(&["log", "--json"], 0);
+    let last = log["entries"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&last["kind"], &last["change"]), (&"forget".into(), &"c1".into()));
+    assert_eq!(world.json(&["log", "--verify", "--json"], 0)["verified"], true);
+    // The next change has a name of its own and all its rights.
+    world.sh("echo next > /etc/big", 0);
+    assert_eq!(world.json(&["apply", "--json", "r2"], 0)["change"], "c4");
+    world.json(&["undo", "--json", "c4"], 0);
+    assert_eq!(world.read("etc/big").unwrap(), "small\n");
+}
+
 #[test]
 fn exit_statuses() {
     greenroom_testkit::need_root!();

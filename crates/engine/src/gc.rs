@@ -1,7 +1,8 @@
 //! Drops what nothing needs any more: rehearsals that were never applied and are not among the last, changesets that no record
 //! names, contents that no changeset names, copies that a killed process left.
 //!
-//! Never dropped: anything that an applied change or its undo refers to, and the before-images on the host itself. Rehearsals
+//! Never dropped: anything that an applied change or its undo refers to, and the before-images on the host itself (see
+//! [`crate::apply::forget`] for those). Rehearsals
 //! that are being held meanwhile hold the lock of their copy, and nothing that is younger than an hour goes.
 
 use std::collections::BTreeSet;

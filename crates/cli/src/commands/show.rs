@@ -49,6 +49,12 @@ pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> 
         out.push_str(&super::rehearse::summary(rehearsal, ui));
         out.push_str(&typed(&rehearsal.typed, ui));
     }
+    if let Some(at) = change.as_ref().and_then(|change| change.forgotten.as_ref()) {
+        out.push_str(&format!(
+            "  {:<10} {} cannot be undone any more: its before-images were dropped on {at}\n",
+            "undo", args.id
+        ));
+    }
     let packages = rehearsal.as_ref().map(|r| r.effects.packages.as_slice()).unwrap_or_default();
     let what = What { state: &state, changeset: &changeset, root: &global.root };
     out.push_str(&what.paths(packages, args.diff.as_deref(), ui)?);

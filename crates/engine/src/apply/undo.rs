@@ -41,7 +41,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     };
     progress.begin("taking it back");
     let shell = super::live_shell(&site);
-    let place = Place { manager: Manager::of(&site.root), shell: &shell };
+    let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(super::pens(&site)) };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &wanted.health };
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: Some(&of) };
@@ -62,6 +62,8 @@ pub(crate) fn inverse_record(of: &ChangeRecord, change: &str) -> ChangeRecord {
         standing: Standing::Open,
         services: Vec::new(),
         notes: Vec::new(),
+        aside: Vec::new(),
+        forgotten: None,
         ..of.clone()
     }
 }
@@ -71,6 +73,12 @@ fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineEr
         return Err(EngineError::refused(
             format!("{} is not in place: it failed and was taken back at once", of.change),
             "there is nothing to undo",
+        ));
+    }
+    if let Some(at) = &of.forgotten {
+        return Err(EngineError::refused(
+            format!("{} cannot be undone any more: its before-images were dropped on {at}", of.change),
+            "rehearse the opposite; `greenroom show` has what it did",
         ));
     }
     let undone = all.iter().rev().find(|r| r.of.as_ref() == Some(&of.change) && r.standing == Standing::Done);

@@ -8,6 +8,7 @@ use greenroom_core::plan::Part;
 use greenroom_core::rehearsal::{Rehearsal, TestRun, Verdict};
 use greenroom_core::{Changeset, TreePath};
 use greenroom_host::apply::{HostState, NoFaults};
+use greenroom_host::services::Pen;
 
 use super::keep::Nowhere;
 use super::network::Outside;
@@ -79,8 +80,10 @@ fn put_and_take_back(
     let host = HostState::open(&root).map_err(host_error)?;
     let guard = host.lock("rehearsal").map_err(host_error)?;
     let records = Records::open(&root)?;
-    let shell = |text: &str, limit: Option<Duration>| second.shell(text, limit).map(|(ended, text)| (ended.code, text));
-    let place = Place { manager: second.manager(), shell: &shell };
+    let shell = |text: &str, limit: Option<Duration>, _: Option<&Pen>| {
+        second.shell(text, limit).map(|(ended, text)| (ended.code, text))
+    };
+    let place = Place { manager: second.manager(), shell: &shell, pens: None };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: &NoFaults, progress, health: &[] };
     let changesets = apply::load(state, &record.parts)?;

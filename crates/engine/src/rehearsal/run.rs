@@ -11,7 +11,7 @@ use greenroom_core::plan::Part;
 use greenroom_core::rehearsal::{Rehearsal, StepRun, Verdict};
 use greenroom_core::{Changeset, plan};
 use greenroom_host::capture::Captured;
-use greenroom_host::copy::{Command, Ended, Output};
+use greenroom_host::copy::{Command, Ended, Output, is_stood_in};
 use greenroom_host::services::Units;
 use greenroom_host::services::jobs::{self, Recorder};
 
@@ -73,6 +73,7 @@ pub(super) fn first_copy(
     let marks = run.steps(&first, record)?;
     record.timings.run_ms = millis(began);
     note_services(recorder, &before, &first, record)?;
+    note_stand_ins(common, record);
     let watched = watch.finish(&first, &outside);
     let orderly = keeps_new_data(&first, common);
     first.stop(orderly);
@@ -109,6 +110,19 @@ fn note_services(
         record.actions = plan::actions(&found, &[], &record.wishes);
     }
     Ok(())
+}
+
+/// Says of which units the action was measured on what stands in for them, and what will happen for real.
+pub(super) fn note_stand_ins(common: &Common<'_>, record: &mut Rehearsal) {
+    let stood_in = common.site.stood_in();
+    let of = record.actions.iter().filter(|action| is_stood_in(&action.unit, &stood_in));
+    let list: Vec<String> = of.map(|action| format!("{} {}", action.verb.word(), action.unit)).collect();
+    if !list.is_empty() {
+        record.notes.push(format!(
+            "not run in the copy, which has no copy of their data: apply will really {}; whether that works was not rehearsed",
+            list.join(", ")
+        ));
+    }
 }
 
 /// Whether the change made data of a store that the host did not have: its server should end in good order.

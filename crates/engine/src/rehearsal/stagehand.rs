@@ -69,7 +69,7 @@ impl<'a> Stagehand<'a> {
             return Ok(());
         }
         let root = self.copy.root();
-        let mut booted = Booted::start(&self.copy, &self.runner(&root), &common.site.masked())?;
+        let mut booted = Booted::start(&self.copy, &self.runner(&root), &common.site.stood_in())?;
         let settled = booted.settle(SETTLE)?;
         if settled.state != "running" && settled.state != "degraded" {
             progress.note(&format!(

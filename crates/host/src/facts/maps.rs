@@ -4,19 +4,21 @@
 //! Who is asked: processes in the target's pid namespace with the target's root directory. Containers and chroots have
 //! libraries of their own; a service with a private mount namespace (PrivateTmp and the like) has the host's.
 //!
-//! Two questions, two moments. *Before* files are exchanged, [`units_mapping`] says who maps them now. *Afterwards*,
+//! Four questions. *Before* files are exchanged, [`units_mapping`] says who maps them now. *Afterwards*,
 //! [`units_with_stale_maps`] says who still maps what is no longer there: by the kernel's `(deleted)`, by an inode that is not
-//! the path's any more, or by a path in Greenroom's own staging area, where an exchange leaves the old file.
+//! the path's any more, or by a path in Greenroom's own staging area, where an exchange leaves the old file. *At any time*,
+//! `replaced` says the same of all files, and of those that were written over in place, and [`mapped_by_services`] says what
+//! services run at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use greenroom_core::TreePath;
 
-use super::processes::Processes;
+use super::processes::{Process, Processes};
 use super::{FactsError, Target};
 
 /// A unit that runs code which is no longer that of its files.
@@ -91,17 +93,12 @@ fn collect(target: Target, stale: impl Fn(u32, &Mapping) -> bool) -> Result<Vec<
         Target::Host => FactsError::Proc(source),
     };
     let processes = Processes::of(target).map_err(fail)?;
-    let root = identity(&format!("{}/root", target.proc())).map_err(fail)?;
     let mut out: BTreeMap<Option<String>, StaleUnit> = BTreeMap::new();
-    for process in processes.iter().filter(|p| p.pid != std::process::id()) {
+    each_process(target, &processes, |process, mappings| {
         let pid = process.pid;
-        if identity(&format!("/proc/{pid}/root")).ok() != Some(root) {
-            continue;
-        }
-        let text = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
-        let mappings: Vec<Mapping> = mappings(&text).into_iter().filter(|m| stale(pid, m)).collect();
-        if mappings.is_empty() {
-            continue;
+        let mut mappings = mappings.into_iter().filter(|m| stale(pid, m)).peekable();
+        if mappings.peek().is_none() {
+            return;
         }
         let unit = processes.unit(pid);
         let entry = out.entry(unit.clone()).or_insert_with(|| StaleUnit { unit, pids: vec![], examples: vec![] });
@@ -111,52 +108,58 @@ fn collect(target: Target, stale: impl Fn(u32, &Mapping) -> bool) -> Result<Vec<
                 entry.examples.push(mapping.path);
             }
         }
-    }
+    })
+    .map_err(fail)?;
     Ok(out.into_values().collect())
 }
 
-/// A program or library that processes of units map.
+/// Programs and libraries that a process runs and that are not at their path as it mapped them: by process and file. What
+/// was written over in place counts when it was written after the process started.
+pub(super) fn replaced<'a>(processes: &'a Processes, mut found: impl FnMut(&'a Process, TreePath)) -> io::Result<()> {
+    let clock = Clock::now();
+    each_process(Target::Host, processes, |process, mappings| {
+        let started = clock.at(process.started);
+        for mapping in mappings {
+            let staged = STAGING.iter().any(|place| contains(mapping.path.as_bytes(), place));
+            if staged || mapping.deleted || is_another(process.pid, &mapping) || written(process.pid, &mapping, started)
+            {
+                found(process, mapping.path);
+            }
+        }
+    })
+}
+
+/// A program or library that processes of services map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitMaps {
     /// The file.
     pub path: TreePath,
     /// The services.
     pub units: BTreeSet<String>,
-    /// One of them maps a file that was at this path before.
+    /// One of them maps what was at this path before.
     pub replaced: bool,
 }
 
-/// All files that services map to be run, by path, and of each service its oldest process.
+/// All files that services of this host map to be run, by path, and of each service its oldest process.
 ///
 /// # Errors
 /// There is nothing to look at.
-pub fn mapped_by_units(target: Target) -> Result<(Vec<UnitMaps>, BTreeMap<String, u32>), FactsError> {
-    let fail = |source: io::Error| match target {
-        Target::Copy { leader } => FactsError::Gone { leader, source },
-        Target::Host => FactsError::Proc(source),
-    };
-    let processes = Processes::of(target).map_err(fail)?;
-    let root = identity(&format!("{}/root", target.proc())).map_err(fail)?;
+pub fn mapped_by_services() -> Result<(Vec<UnitMaps>, BTreeMap<String, u32>), FactsError> {
+    let processes = Processes::of(Target::Host).map_err(FactsError::Proc)?;
+    let clock = Clock::now();
     let mut out: BTreeMap<TreePath, UnitMaps> = BTreeMap::new();
     let mut oldest: BTreeMap<String, (u64, u32)> = BTreeMap::new();
-    for process in processes.iter().filter(|p| p.pid != std::process::id()) {
-        let pid = process.pid;
-        let Some(unit) = processes.unit(pid).filter(|unit| unit.ends_with(".service") || unit == "init.scope") else {
-            continue;
-        };
-        if identity(&format!("/proc/{pid}/root")).ok() != Some(root) {
-            continue;
-        }
+    let look = |process: &Process, mappings: HashSet<Mapping>| {
+        let (pid, started) = (process.pid, clock.at(process.started));
+        let is_service = |unit: &String| unit.ends_with(".service") || unit == "init.scope";
+        let Some(unit) = processes.unit(pid).filter(is_service) else { return };
         let age = (process.started, pid);
         oldest.entry(unit.clone()).and_modify(|first| *first = age.min(*first)).or_insert(age);
-        for mapping in mappings(&fs::read(format!("/proc/{pid}/maps")).unwrap_or_default()) {
-            // What an exchange took away is at no path that another system has.
-            if STAGING.iter().any(|place| contains(mapping.path.as_bytes(), place)) {
-                continue;
-            }
-            let replaced = mapping.deleted || is_another(pid, &mapping);
-            let path = mapping.path;
-            let entry = out.entry(path).or_insert_with_key(|path| UnitMaps {
+        // What an exchange took away is at no path that another system has.
+        let staged = |path: &TreePath| STAGING.iter().any(|place| contains(path.as_bytes(), place));
+        for mapping in mappings.into_iter().filter(|mapping| !staged(&mapping.path)) {
+            let replaced = mapping.deleted || is_another(pid, &mapping) || written(pid, &mapping, started);
+            let entry = out.entry(mapping.path).or_insert_with_key(|path| UnitMaps {
                 path: path.clone(),
                 units: BTreeSet::new(),
                 replaced: false,
@@ -164,8 +167,63 @@ pub fn mapped_by_units(target: Target) -> Result<(Vec<UnitMaps>, BTreeMap<String
             entry.units.insert(unit.clone());
             entry.replaced |= replaced;
         }
-    }
+    };
+    each_process(Target::Host, &processes, look).map_err(FactsError::Proc)?;
     Ok((out.into_values().collect(), oldest.into_iter().map(|(unit, (_, pid))| (unit, pid)).collect()))
+}
+
+/// Calls `look` for each process with the target's root directory, and the files that it maps to run them; not for ourselves.
+fn each_process<'a>(
+    target: Target,
+    processes: &'a Processes,
+    mut look: impl FnMut(&'a Process, HashSet<Mapping>),
+) -> io::Result<()> {
+    let root = identity(&format!("{}/root", target.proc()))?;
+    for process in processes.iter().filter(|p| p.pid != std::process::id()) {
+        let pid = process.pid;
+        if identity(&format!("/proc/{pid}/root")).ok() == Some(root) {
+            look(process, mappings(&fs::read(format!("/proc/{pid}/maps")).unwrap_or_default()));
+        }
+    }
+    Ok(())
+}
+
+/// What turns the ticks of a process's start into the time of day, by today's clock.
+struct Clock {
+    booted_ns: i128,
+    ticks: i128,
+}
+
+impl Clock {
+    fn now() -> Self {
+        let nanoseconds = |id| {
+            let time = rustix::time::clock_gettime(id);
+            i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+        };
+        let booted_ns = nanoseconds(rustix::time::ClockId::Realtime) - nanoseconds(rustix::time::ClockId::Boottime);
+        Self { booted_ns, ticks: i128::from(rustix::param::clock_ticks_per_second()).max(1) }
+    }
+
+    /// In nanoseconds, at the end of the tick.
+    fn at(&self, tick: u64) -> i128 {
+        self.booted_ns + (i128::from(tick) + 1) * 1_000_000_000 / self.ticks
+    }
+}
+
+/// Whether the file of a mapping was there when the process started, and was written later. One that was made later was
+/// loaded as it is. A file system that keeps no time of birth says nothing here.
+fn written(pid: u32, mapping: &Mapping, started: i128) -> bool {
+    let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok().and_then(|d| i128::try_from(d.as_nanos()).ok());
+    let Ok(meta) = fs::symlink_metadata(in_root_of(pid, &mapping.path)) else { return false };
+    let born = meta.created().ok().and_then(since);
+    let written = meta.modified().ok().and_then(since);
+    meta.ino() == mapping.inode && born.is_some_and(|at| at <= started) && written.is_some_and(|at| at > started)
+}
+
+fn in_root_of(pid: u32, path: &TreePath) -> std::ffi::OsString {
+    let mut out = format!("/proc/{pid}/root").into_bytes();
+    out.extend_from_slice(path.as_bytes());
+    std::os::unix::ffi::OsStringExt::from_vec(out)
 }
 
 fn identity(path: &str) -> io::Result<(u64, u64)> {
@@ -179,14 +237,13 @@ fn contains(path: &[u8], part: &[u8]) -> bool {
 /// Whether another file is at the mapping's path by now. On overlayfs and btrfs the kernel shows another device in maps than
 /// in stat(2); inodes can't be compared then, and only `(deleted)` tells.
 fn is_another(pid: u32, mapping: &Mapping) -> bool {
-    let mut path = format!("/proc/{pid}/root").into_bytes();
-    path.extend_from_slice(mapping.path.as_bytes());
-    match fs::symlink_metadata(std::ffi::OsStr::from_bytes(&path)) {
+    match fs::symlink_metadata(in_root_of(pid, &mapping.path)) {
         Ok(meta) => {
             let dev = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
             dev == mapping.dev && meta.ino() != mapping.inode
         }
-        Err(e) => e.kind() == io::ErrorKind::NotFound,
+        // Of a process that ends at this moment nothing is found either.
+        Err(e) => e.kind() == io::ErrorKind::NotFound && identity(&format!("/proc/{pid}/root")).is_ok(),
     }
 }
 
@@ -217,6 +274,8 @@ fn mapping(line: &[u8]) -> Option<Mapping> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]

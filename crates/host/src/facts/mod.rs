@@ -3,7 +3,8 @@
 //!
 //! [`Runtime::read`] takes one look, [`Runtime::diff`] compares two; what a difference means is found by
 //! [`greenroom_core::effect`]. [`maps`] finds the units whose processes still map files that were replaced, [`key`] names
-//! the state of a host, [`trees`] gives the contents before and after to the effects.
+//! the state of a host, [`trees`] gives the contents before and after to the effects. [`look`] reads what is kept on record
+//! of a host beyond its files: the same, and what the files say of it.
 //!
 //! It looks and changes nothing. A look joins the copy's namespaces in threads of its own, which end with it: one asks the
 //! copy's systemd, one reads kernel parameters and rules, the caller's own reads /proc. What a look can't read
@@ -17,6 +18,7 @@ mod mounts;
 mod ports;
 mod processes;
 mod rules;
+mod running;
 mod spaces;
 mod sysctl;
 mod tool;
@@ -34,6 +36,7 @@ pub use key::host_state_key;
 pub use mounts::Mount;
 pub use ports::Port;
 pub use rules::Rules;
+pub use running::look;
 pub use trees::Trees;
 pub use units::UnitState;
 

@@ -26,6 +26,16 @@ pub struct Port {
 /// UDP sockets above this are most often a client's that waits for an answer (`ip_local_port_range`).
 const EPHEMERAL: u16 = 32_768;
 
+/// The ports that the kernel gives to those who ask for any, both ends included.
+pub(super) fn ephemeral() -> (u16, u16) {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = text.split_whitespace().map(|end| end.parse().ok());
+    match (ends.next().flatten(), ends.next().flatten()) {
+        (Some(first), Some(last)) => (first, last),
+        _ => (EPHEMERAL, 60_999),
+    }
+}
+
 struct Listening {
     proto: &'static str,
     address: String,

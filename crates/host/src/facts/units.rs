@@ -31,12 +31,15 @@ pub struct UnitState {
     pub changed_us: u64,
     /// When its main process started, microseconds of the monotonic clock; 0: never.
     pub started_us: u64,
+    /// It was not started because a condition of its file did not hold.
+    pub unmet: bool,
     /// Units that pull it in or trigger it.
     pub pulled_by: Vec<String>,
 }
 
 const PROPERTIES: &str = "--property=Id,ActiveState,SubState,InvocationID,UnitFileState,Type,RemainAfterExit,NRestarts,\
-    StateChangeTimestampMonotonic,ExecMainStartTimestampMonotonic,WantedBy,RequiredBy,UpheldBy,TriggeredBy";
+    StateChangeTimestampMonotonic,ExecMainStartTimestampMonotonic,ConditionResult,\
+    ConditionTimestampMonotonic,WantedBy,RequiredBy,UpheldBy,TriggeredBy";
 
 /// All loaded units by name, none without systemd; or a sentence why they can't be read.
 pub(super) fn read(target: Target) -> Result<BTreeMap<String, UnitState>, String> {
@@ -63,7 +66,7 @@ pub(super) fn read(target: Target) -> Result<BTreeMap<String, UnitState>, String
 fn parse(text: &str) -> BTreeMap<String, UnitState> {
     let mut out = BTreeMap::new();
     for block in text.split("\n\n") {
-        let (mut id, mut unit) = ("", UnitState::default());
+        let (mut id, mut unit, mut asked) = ("", UnitState::default(), false);
         for (name, value) in block.lines().filter_map(|line| line.split_once('=')) {
             match name {
                 "Id" => id = value,
@@ -76,12 +79,16 @@ fn parse(text: &str) -> BTreeMap<String, UnitState> {
                 "NRestarts" => unit.restarts = value.parse().unwrap_or(0),
                 "StateChangeTimestampMonotonic" => unit.changed_us = value.parse().unwrap_or(0),
                 "ExecMainStartTimestampMonotonic" => unit.started_us = value.parse().unwrap_or(0),
+                "ConditionResult" => unit.unmet = value == "no",
+                // A unit that nobody tried to start has no condition that held either.
+                "ConditionTimestampMonotonic" => asked = value != "0",
                 "WantedBy" | "RequiredBy" | "UpheldBy" | "TriggeredBy" => {
                     unit.pulled_by.extend(value.split_whitespace().map(str::to_owned));
                 }
                 _ => {}
             }
         }
+        unit.unmet &= asked;
         if !id.is_empty() {
             out.insert(id.to_owned(), unit);
         }
@@ -97,7 +104,8 @@ mod tests {
     fn blocks_of_systemctl() {
         let text = "Type=notify\nExecMainStartTimestampMonotonic=1688700000\nRemainAfterExit=no\nId=ssh.service\nNRestarts=2\n\
             RequiredBy=\nWantedBy=multi-user.target x.target\nTriggeredBy=ssh.socket\nActiveState=active\nSubState=running\n\
-            UnitFileState=enabled\nStateChangeTimestampMonotonic=5\nInvocationID=cd9a\n\nId=-.slice\nActiveState=active\n\n";
+            ConditionResult=no\nConditionTimestampMonotonic=7\nUnitFileState=enabled\nStateChangeTimestampMonotonic=5\nInvocationID=cd9a\n\nId=-.slice\nConditionResult=no\n\
+            ConditionTimestampMonotonic=0\nActiveState=active\n\n";
         let units = parse(text);
         assert_eq!(units.keys().collect::<Vec<_>>(), ["-.slice", "ssh.service"]);
         let ssh = UnitState {
@@ -110,8 +118,10 @@ mod tests {
             restarts: 2,
             changed_us: 5,
             started_us: 1_688_700_000,
+            unmet: true,
             pulled_by: vec!["multi-user.target".into(), "x.target".into(), "ssh.socket".into()],
         };
         assert_eq!(units["ssh.service"], ssh);
+        assert!(!units["-.slice"].unmet);
     }
 }

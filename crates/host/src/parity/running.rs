@@ -9,7 +9,7 @@ use greenroom_core::path::Shown;
 
 use super::Gaps;
 use super::live;
-use crate::facts::maps::{UnitMaps, mapped_by_units};
+use crate::facts::maps::{UnitMaps, mapped_by_services};
 use crate::facts::{Runtime, Target};
 
 /// Adds what runs; what services map.
@@ -22,7 +22,7 @@ pub(super) fn read(facts: &mut Facts, gaps: &mut Gaps) -> Vec<UnitMaps> {
             BTreeSet::new()
         }
     };
-    match mapped_by_units(Target::Host) {
+    match mapped_by_services() {
         Ok((mut maps, oldest)) => {
             let manager = live::limits(1);
             for (unit, pid) in

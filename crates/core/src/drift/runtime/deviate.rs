@@ -28,7 +28,17 @@ pub fn deviations(facts: &Facts) -> Vec<RuntimeDrift> {
     for StaleCode { unit, process, file, package } in &running.stale {
         let item = unit.as_ref().unwrap_or(process);
         let of = package.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
-        let detail = format!("{process} in {item} still runs {file}{of}, which was replaced: restart it");
+        let (who, cure) = match unit.as_deref() {
+            Some("init.scope") => (process.clone(), "`systemctl daemon-reexec` starts it again".to_owned()),
+            Some(unit) if unit.starts_with("session-") || unit.starts_with("user@") => {
+                (format!("{process} in {unit}"), "log in again".to_owned())
+            }
+            Some(unit) if unit.ends_with(".service") => {
+                (format!("{process} in {unit}"), format!("`systemctl restart {unit}`"))
+            }
+            _ => (format!("{process} in no unit"), "start it again".to_owned()),
+        };
+        let detail = format!("{who} still runs the old {file}{of}, which was replaced: {cure}");
         out.push(deviation(FactKind::Process, item, "the file as it is", &format!("replaced {file}{of}"), detail));
     }
     out

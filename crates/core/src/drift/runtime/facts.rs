@@ -237,6 +237,9 @@ pub struct Rules {
     pub iptables: String,
     /// What they would be, had the host just booted; `None`: no unit loads rules from a file, or it could not be found out.
     pub expected: Option<ExpectedRules>,
+    /// What makes rules at boot so that nobody can say which beforehand: `ufw.service`, a script.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub made_by: BTreeSet<String>,
 }
 
 /// The rules that the host's files make.

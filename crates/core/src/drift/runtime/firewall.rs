@@ -156,7 +156,7 @@ pub(super) fn compare(was: &Rules, is: &Rules, out: &mut Vec<RuntimeDrift>) {
         let lasting = match &files {
             // Boot takes back just what differs from the files in the same way.
             Some(_) => !other.contains(&(change.place.as_str(), change.line.as_str(), change.op)),
-            None => change.op == Direction::Removed,
+            None => change.op == Direction::Removed && is.made_by.is_empty(),
         };
         let what = if change.op == Direction::Added { "is new" } else { "is gone" };
         let place = place(change);
@@ -164,6 +164,14 @@ pub(super) fn compare(was: &Rules, is: &Rules, out: &mut Vec<RuntimeDrift>) {
             (Some(files), true) => format!("`{}` in {place} {what}, as {files} says", change.line),
             (Some(files), false) => {
                 format!("`{}` in {place} {what}; {files} says otherwise, and boot loads that", change.line)
+            }
+            (None, _) if !is.made_by.is_empty() => {
+                let made_by: Vec<&str> = is.made_by.iter().map(String::as_str).collect();
+                format!(
+                    "`{}` in {place} {what}; what boot makes of the rules is up to {}",
+                    change.line,
+                    made_by.join(", ")
+                )
             }
             (None, true) => format!("`{}` in {place} {what}", change.line),
             (None, false) => format!("`{}` in {place} {what} and no file loads it: boot takes it back", change.line),

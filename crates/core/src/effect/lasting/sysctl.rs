@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use globset::GlobMatcher;
+
 use crate::TreePath;
 use crate::effect::{Side, Sources};
 use crate::policy::glob;
@@ -18,10 +20,13 @@ struct Line {
     /// `None`: this key is left out of what a pattern sets (`-net.ipv4.conf.all.rp_filter`).
     value: Option<String>,
     file: String,
+    /// Where the pattern is one for several keys.
+    several: Option<GlobMatcher>,
 }
 
 impl Settings {
-    /// Reads them.
+    /// Reads them. `/etc/sysctl.conf` counts where something reads it at boot: systemd-sysctl(8) does not, unless a link in
+    /// `/etc/sysctl.d` leads there.
     #[must_use]
     pub fn read(sources: &dyn Sources) -> Self {
         let mut files: BTreeMap<Vec<u8>, TreePath> = BTreeMap::new();
@@ -30,8 +35,12 @@ impl Settings {
                 files.entry(name.clone()).or_insert_with(|| dir.join(&name));
             }
         }
+        let by_systemd = ["/usr/lib/systemd", "/lib/systemd"]
+            .iter()
+            .any(|dir| sources.names(&TreePath::from(*dir), Side::After).iter().any(|name| name == b"systemd-sysctl"));
+        let last = (!by_systemd).then(|| TreePath::from("/etc/sysctl.conf"));
         let mut lines = Vec::new();
-        for path in files.into_values().chain([TreePath::from("/etc/sysctl.conf")]) {
+        for path in files.into_values().chain(last) {
             let text = sources.content(&path, Side::After).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);
             lines.extend(text.lines().filter_map(|line| parse(line, &path)));
@@ -44,9 +53,8 @@ impl Settings {
     pub fn of(&self, key: &str) -> Option<(String, String)> {
         let key = slashed(key);
         let named = self.0.iter().rev().find(|line| line.pattern == key);
-        let matches = |line: &&Line| glob(&line.pattern).is_ok_and(|g| g.compile_matcher().is_match(&key));
-        let line =
-            named.or_else(|| self.0.iter().rev().filter(|l| l.pattern.contains(['*', '?', '['])).find(matches))?;
+        let matches = |line: &&Line| line.several.as_ref().is_some_and(|g| g.is_match(&key));
+        let line = named.or_else(|| self.0.iter().rev().find(matches))?;
         Some((line.value.clone()?, line.file.clone()))
     }
 }
@@ -56,15 +64,20 @@ fn parse(line: &str, file: &TreePath) -> Option<Line> {
     if line.is_empty() || line.starts_with(['#', ';']) {
         return None;
     }
-    let file = file.to_string();
+    let set = |key: &str, value: Option<String>| {
+        let pattern = slashed(key.trim());
+        let several =
+            pattern.contains(['*', '?', '[']).then(|| glob(&pattern).ok().map(|g| g.compile_matcher())).flatten();
+        Line { pattern, value, file: file.to_string(), several }
+    };
     match line.split_once('=') {
         Some((key, value)) => {
             // A minus in front: a failure to set it is no error.
             let key = key.trim().trim_start_matches('-');
             let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
-            Some(Line { pattern: slashed(key.trim()), value: Some(value), file })
+            Some(set(key, Some(value)))
         }
-        None => line.strip_prefix('-').map(|key| Line { pattern: slashed(key.trim()), value: None, file }),
+        None => line.strip_prefix('-').map(|key| set(key, None)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use greenroom_core::drift::runtime::{Facts as FileFacts, UnitFileState};
+use greenroom_core::drift::runtime::{Facts as FileFacts, UnitFile, UnitFileState};
 use greenroom_core::parity::{FactKind, Facts, Header, VERSION};
 use greenroom_core::policy::Policy;
 use greenroom_core::{ContentHash, TreePath};
@@ -74,29 +74,31 @@ pub fn look(look: Look<'_>) -> Result<Looked, ParityError> {
     facts.packages = there.map(|p| (format!("{}:{}", p.name, p.arch), p.version.clone())).collect();
     accounts(&files, &mut facts);
     place(&inside, &mut facts);
-    let mut linker = Linker::new(&inside);
-    runtimes::read(&mut linker, packages.as_ref(), &mut facts);
-    let maps = if look.running { running::read(&mut facts, &mut gaps) } else { Vec::new() };
-    let active: BTreeSet<&str> = maps.iter().flat_map(|map| &map.units).map(String::as_str).collect();
-    let mut libraries = Libraries::new(&mut linker, packages.as_ref());
-    let enabled = files.units.iter().filter(|(_, unit)| unit.state != UnitFileState::Masked);
-    let starts = enabled.filter(|(_, unit)| unit.at_boot || unit.state == UnitFileState::Enabled || unit.on_demand);
-    let names: BTreeSet<&str> = starts.map(|(name, _)| name.as_str()).chain(active).collect();
-    let mut environment = Vec::new();
-    for unit in names.into_iter().filter(|name| name.ends_with(".service")) {
-        let Some(service) = units::service(&inside, unit) else { continue };
-        libraries.linked(unit, &service);
-        environment.extend(service.environment.into_iter().map(|(key, value)| (format!("{unit} {key}"), value)));
-    }
-    libraries.running(&maps);
-    let list = libraries.into_list();
-    facts.libraries = list;
-    for (item, value) in environment {
-        facts.add(FactKind::ServiceEnvironment, item, value);
-    }
+    programs(&inside, &files, packages.as_ref(), &mut facts, &mut gaps);
     let mounts = look.mounts.unwrap_or_else(|| mounts(look.root, &mut gaps));
     let place = Place { policy: look.policy.clone(), names: Names::of(&files), packages, mounts };
     Ok(Looked { facts, walk: Walk::new(tree, Arc::new(place)), gaps })
+}
+
+/// Runtimes, what runs, and what services load.
+fn programs(inside: &Inside, files: &FileFacts, packages: Option<&Database>, facts: &mut Facts, gaps: &mut Gaps) {
+    let mut linker = Linker::new(inside);
+    runtimes::read(&mut linker, packages, facts);
+    let maps = if facts.header.running { running::read(facts, gaps) } else { Vec::new() };
+    let active = maps.iter().flat_map(|map| &map.units).map(String::as_str);
+    let starts = |unit: &UnitFile| unit.at_boot || unit.state == UnitFileState::Enabled || unit.on_demand;
+    let enabled = files.units.iter().filter(|(_, unit)| unit.state != UnitFileState::Masked && starts(unit));
+    let names: BTreeSet<&str> = enabled.map(|(name, _)| name.as_str()).chain(active).collect();
+    let mut libraries = Libraries::new(&mut linker, packages);
+    for unit in names.into_iter().filter(|name| name.ends_with(".service")) {
+        let Some(service) = units::service(inside, unit) else { continue };
+        libraries.linked(unit, &service);
+        for (key, value) in service.environment {
+            facts.add(FactKind::ServiceEnvironment, format!("{unit} {key}"), value);
+        }
+    }
+    libraries.running(&maps);
+    facts.libraries = libraries.into_list();
 }
 
 /// Where local file systems are mounted in the tree: no others are walked into.

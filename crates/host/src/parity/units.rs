@@ -36,31 +36,34 @@ pub(super) fn service(inside: &Inside, unit: &str) -> Option<Service> {
         let from = values.iter().rposition(String::is_empty).map_or(0, |at| at + 1);
         values[from..].iter().map(|value| specified(value, unit)).collect::<Vec<String>>()
     };
-    let mut out = Service::default();
-    out.programs =
-        ["ExecStart", "ExecStartPre"].iter().flat_map(|key| list(key)).filter_map(|line| program(&line)).collect();
-    let mut raw = BTreeMap::new();
-    for value in list("Environment") {
-        for word in words(&value) {
-            if let Some((key, value)) = word.split_once('=') {
-                raw.insert(key.to_owned(), (value.to_owned(), true));
-            }
+    let starts = ["ExecStart", "ExecStartPre"].iter().flat_map(|key| list(key));
+    let programs = starts.filter_map(|line| program(&line)).collect();
+    let raw = variables(inside, &list("Environment"), &list("EnvironmentFile"));
+    let path = raw.get("LD_LIBRARY_PATH").map(|(value, _)| value.as_str()).unwrap_or_default();
+    let library_path = path.split(':').filter(|dir| dir.starts_with('/')).map(str::to_owned).collect();
+    let shown = |key: &str, (value, public): (String, bool)| if public { masked(key, &value) } else { hashed(&value) };
+    let environment = raw.into_iter().map(|(key, value)| (key.clone(), shown(&key, value))).collect();
+    Some(Service { programs, environment, library_path })
+}
+
+/// Values by variable, and whether everybody may read them. Files come after `Environment=`, as systemd.exec(5) has it.
+fn variables(inside: &Inside, lines: &[String], files: &[String]) -> BTreeMap<String, (String, bool)> {
+    let mut out = BTreeMap::new();
+    for word in lines.iter().flat_map(|line| words(line)) {
+        if let Some((key, value)) = word.split_once('=') {
+            out.insert(key.to_owned(), (value.to_owned(), true));
         }
     }
-    for file in list("EnvironmentFile") {
+    for file in files {
         let Some((text, public)) = inside.text(&file.trim_start_matches('-').into()) else { continue };
         for line in text.lines().take(MOST).map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
             if let Some((key, value)) = line.split_once('=') {
                 let value = value.trim().trim_matches(['"', '\'']).to_owned();
-                raw.insert(key.trim().to_owned(), (value, public));
+                out.insert(key.trim().to_owned(), (value, public));
             }
         }
     }
-    let path = raw.get("LD_LIBRARY_PATH").map(|(value, _)| value.as_str()).unwrap_or_default();
-    out.library_path = path.split(':').filter(|dir| dir.starts_with('/')).map(str::to_owned).collect();
-    let shown = |key: &str, (value, public): (String, bool)| if public { masked(key, &value) } else { hashed(&value) };
-    out.environment = raw.into_iter().map(|(key, value)| (key.clone(), shown(&key, value))).collect();
-    Some(out)
+    out
 }
 
 /// The unit's file and its drop-ins after it.

@@ -89,7 +89,7 @@ impl Walk {
     /// The next path; what can't be read is a gap.
     pub(super) fn next(&mut self, gaps: &mut Gaps) -> Option<Item> {
         if !std::mem::replace(&mut self.begun, true) {
-            return self.item(TreePath::root(), None, gaps);
+            return self.item(&TreePath::root(), None, gaps);
         }
         loop {
             let frame = self.stack.last_mut()?;
@@ -98,14 +98,14 @@ impl Walk {
                 continue;
             };
             let (path, above) = (frame.path.join(&name), Some((frame.mount, frame.open)));
-            if let Some(item) = self.item(path, above, gaps) {
+            if let Some(item) = self.item(&path, above, gaps) {
                 return Some(item);
             }
         }
     }
 
-    fn item(&mut self, path: TreePath, above: Option<(u64, bool)>, gaps: &mut Gaps) -> Option<Item> {
-        let status = match self.tree.status(&path) {
+    fn item(&mut self, path: &TreePath, above: Option<(u64, bool)>, gaps: &mut Gaps) -> Option<Item> {
+        let status = match self.tree.status(path) {
             Ok(Some(status)) => status,
             Ok(None) => {
                 gaps.add(format!("{path} vanished while it was looked at"));
@@ -117,10 +117,10 @@ impl Walk {
             }
         };
         let is_dir = status.file_type() == types::DIR;
-        if status.file_type() == types::SOCKET || self.place.hides(&path, is_dir) {
+        if status.file_type() == types::SOCKET || self.place.hides(path, is_dir) {
             return None;
         }
-        let state = match self.state(&path, &status) {
+        let state = match self.state(path, &status) {
             Ok(state) => state,
             Err(error) => {
                 gaps.add(sentence(&error));
@@ -129,7 +129,7 @@ impl Walk {
         };
         let open = above.is_none_or(|(_, open)| open);
         if is_dir {
-            self.enter(&path, &status, above, open, gaps);
+            self.enter(path, &status, above, open, gaps);
         }
         Some(Item { state, open, flags: status.flags, inode: (status.dev, status.ino) })
     }

@@ -49,10 +49,10 @@ impl Comparison<'_> {
     fn fact(&self, pair: &Pair<'_>, known_a: &Known<'_>, known_b: &Known<'_>) -> Option<Finding> {
         let item = || format!("{:?} {}", pair.kind, pair.item).to_lowercase();
         let normal = |value: &str, facts: &Facts| facts.header.identity.normalise(value);
-        if let (Some(va), Some(vb)) = (pair.a, pair.b) {
-            if normal(va, self.a) == normal(vb, self.b) {
-                return Some(Finding::Aside { why: "names the machine", item: item() });
-            }
+        if let (Some(va), Some(vb)) = (pair.a, pair.b)
+            && normal(va, self.a) == normal(vb, self.b)
+        {
+            return Some(Finding::Aside { why: "names the machine", item: item() });
         }
         let one_sided = pair.a.is_none() || pair.b.is_none();
         match pair.kind {

@@ -117,8 +117,9 @@ fn a_host_that_runs_against_a_tree_that_does_not() {
 #[test]
 fn what_each_fact_is() {
     use FactKind as K;
+    type Row = (K, &'static str, Option<&'static str>, Option<&'static str>, &'static str);
     // What differs, and what comes of it; an empty string: nothing is said.
-    let table: &[(K, &str, Option<&str>, Option<&str>, &str)] = &[
+    let table: &[Row] = &[
         (K::Runtime, "python3", Some("3.11"), Some("3.12"), "84 runtime python3"),
         (K::TimeZone, "time zone", Some("Europe/Berlin"), Some("UTC"), "69 time_zone time zone"),
         (K::Locale, "LANG", Some("C.UTF-8"), None, "68 locale LANG"),

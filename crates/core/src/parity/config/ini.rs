@@ -21,10 +21,10 @@ pub(super) fn pair(line: &str) -> Option<(&str, &str)> {
 
 fn unquoted(value: &str) -> &str {
     for quote in ['"', '\''] {
-        if let Some(inner) = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-            if !inner.contains(quote) {
-                return inner;
-            }
+        if let Some(inner) = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote))
+            && !inner.contains(quote)
+        {
+            return inner;
         }
     }
     value

@@ -30,7 +30,14 @@ fn manifest(host: &LabHost, dir: &Path, name: &str) -> PathBuf {
     to
 }
 
-/// What is listed, without the file of the program itself.
+/// What a manifest says of a library.
+fn library(manifest: &Path, name: &str) -> Value {
+    let text = std::fs::read_to_string(manifest).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    records.into_iter().find(|record| record["library"]["name"] == name).unwrap()["library"].clone()
+}
+
+/// What is listed.
 fn lines(report: &Value) -> Vec<String> {
     let one = |d: &Value| format!("{} {} {}", d["weight"], d["kind"].as_str().unwrap(), d["item"].as_str().unwrap());
     report["differences"].as_array().unwrap().iter().map(one).collect()
@@ -71,7 +78,7 @@ fn production_has_a_patched_libssl_that_qa_does_not() {
     let roots = [prod.root().to_str().unwrap().to_owned(), qa.root().to_str().unwrap().to_owned()];
     let dir = tempfile::tempdir_in(lab.dir()).unwrap();
     let trees = diff(dir.path(), &roots[0], &roots[1]);
-    assert_libssl_is_first(&trees, 100, "same version, other content");
+    assert_libssl_is_first(&trees, 100, "a's is not what the package brought");
     assert_eq!(lines(&trees), ["100 library libssl.so.3"], "a copy of a host differs in nothing else");
     assert!(trees["set_aside_by"].to_string().contains("machine id"), "{}", trees["set_aside_by"]);
 
@@ -84,6 +91,13 @@ fn production_has_a_patched_libssl_that_qa_does_not() {
     for file in &files {
         let text = std::fs::read_to_string(file).unwrap();
         assert!(text.contains("\"running\":true") && !text.contains("hunter2"), "a secret in the manifest");
+    }
+    for (file, intact) in files.iter().zip([false, true]) {
+        let library = library(file, "libssl.so.3");
+        for how in ["running", "linked"] {
+            assert_eq!(library[how], serde_json::json!(["nginx.service"]), "{library}");
+        }
+        assert_eq!(library["intact"], intact, "{library}");
     }
     let running = diff(dir.path(), &a, &b);
     assert_libssl_is_first(&running, 100, "same version, other content");

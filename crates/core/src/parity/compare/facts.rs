@@ -24,7 +24,7 @@ impl Comparison<'_> {
     pub(super) fn compare_facts(&mut self) {
         let (a, b) = (self.a, self.b);
         let both_run = a.header.running && b.header.running;
-        let (known_a, known_b) = (known(a), known(b));
+        let (known_a, known_b) = (known(a, b), known(b, a));
         let keys: BTreeSet<&(FactKind, String)> = known_a.keys().chain(known_b.keys()).collect();
         for key in keys {
             let (at_a, at_b) = (known_a.get(key), known_b.get(key));
@@ -122,10 +122,13 @@ impl Comparison<'_> {
     }
 }
 
-fn known(facts: &Facts) -> Known<'_> {
+/// What both name alike is one thing, also where a host is called like a service of its own.
+fn known<'f>(facts: &'f Facts, other: &Facts) -> Known<'f> {
     let identity = &facts.header.identity;
-    let key = |kind: FactKind, item: &str| (kind, identity.normalise(item));
-    facts.facts.iter().map(|((kind, item), value)| (key(*kind, item), (item.as_str(), value.as_str()))).collect()
+    let key = |key: &'f (FactKind, String)| {
+        if other.facts.contains_key(key) { key.clone() } else { (key.0, identity.normalise(&key.1)) }
+    };
+    facts.facts.iter().map(|(id, value)| (key(id), (id.1.as_str(), value.as_str()))).collect()
 }
 
 fn rank(kind: FactKind, item: &str) -> Rank {

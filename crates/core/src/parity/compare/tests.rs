@@ -168,6 +168,19 @@ fn what_each_fact_is() {
 }
 
 #[test]
+fn a_host_that_is_called_like_its_service() {
+    let (mut x, mut y) = (facts("nginx", true), facts("qa", true));
+    for side in [&mut x, &mut y] {
+        side.add(FactKind::UnitState, "nginx.service", "active");
+        side.add(FactKind::Port, "tcp 0.0.0.0:80", "nginx.service");
+        side.add(FactKind::Limit, "nginx.service Max open files", "1024");
+    }
+    assert_eq!(compare(&x, &y, &[]).differences, []);
+    y.add(FactKind::UnitState, "nginx.service", "failed");
+    assert_eq!(lines(&compare(&x, &y, &[])), ["82 unit nginx.service"]);
+}
+
+#[test]
 fn a_value_that_one_side_hides_is_still_compared() {
     let (mut x, mut y) = (facts("prod", false), facts("qa", false));
     for side in [&mut x, &mut y] {

@@ -2,7 +2,7 @@
 //! and their like have in common: a value goes to the end of the line, quotes around all of it are dropped, a
 //! backslash at the end goes on in the next line, a key may come more than once.
 
-use super::{Settings, significant};
+use super::{LONGEST_KEY, Settings, significant};
 
 /// The name in `[name]`.
 pub(super) fn section(line: &str) -> Option<&str> {
@@ -41,6 +41,9 @@ pub(super) fn ini(text: &str) -> Option<Settings> {
     let mut prefix = String::new();
     for line in significant(&joined(text)) {
         if let Some(name) = section(line) {
+            if name.len() > LONGEST_KEY {
+                return None;
+            }
             prefix = format!("{name}.");
         } else if let Some((key, value)) = line.split_once('=') {
             out.entry(format!("{prefix}{}", key.trim())).or_default().push(unquoted(value.trim()).to_owned());
@@ -71,7 +74,7 @@ pub(super) fn directives(text: &str) -> Settings {
         let end = line.find(|c: char| c.is_whitespace() || matches!(c, '=' | ':')).unwrap_or(line.len());
         let (key, rest) = line.split_at(end);
         let value = rest.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '=' | ':')).trim();
-        if matches!(key, "Match" | "Host") {
+        if matches!(key, "Match" | "Host") && value.len() < LONGEST_KEY {
             prefix = format!("{key} {value}.");
         } else {
             let value = value.split_whitespace().collect::<Vec<_>>().join(" ");

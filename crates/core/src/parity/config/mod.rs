@@ -20,6 +20,9 @@ use crate::textdiff::{self, Limits};
 /// Values by key, in the order of the file. Keys of nested formats are joined by dots, those of lists end in `[]`.
 pub type Settings = BTreeMap<String, Vec<String>>;
 
+/// Longer keys are no person's: a file that makes them out of little, by nesting, is compared by its lines.
+const LONGEST_KEY: usize = 1000;
+
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -248,15 +251,20 @@ fn lines(a: &str, b: &str, names: (&Identity, &Identity)) -> Change {
     if significant(a).eq(significant(b)) {
         return Change::Comments;
     }
-    let normal =
-        |text: &str, by: &Identity| significant(text).map(|l| by.normalise(&own_line(l, by))).collect::<Vec<_>>();
-    let (plain_a, plain_b) = (normal(a, names.0), normal(b, names.1));
-    if plain_a == plain_b {
+    // What is equal as it stands is equal, whatever a host is called.
+    let (raw_a, raw_b): (Vec<&str>, Vec<&str>) = (significant(a).collect(), significant(b).collect());
+    let plain = |list: &[&str]| list.iter().map(|line| (*line).to_owned()).collect::<Vec<String>>();
+    let (text_a, text_b) = (plain(&raw_a), plain(&raw_b));
+    let (rest_a, rest_b) = (alone(&raw_a, &text_a, &text_b), alone(&raw_b, &text_b, &text_a));
+    let normal = |list: &[&str], by: &Identity| list.iter().map(|l| by.normalise(&own_line(l, by))).collect::<Vec<_>>();
+    let (plain_a, plain_b) = (normal(&rest_a, names.0), normal(&rest_b, names.1));
+    if plain_a == plain_b && !plain_a.is_empty() {
         return Change::Machine;
     }
+    let own = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect();
     Change::Lines {
-        a: alone(significant(a), &plain_a, &plain_b),
-        b: alone(significant(b), &plain_b, &plain_a),
+        a: own(alone(&rest_a, &plain_a, &plain_b)),
+        b: own(alone(&rest_b, &plain_b, &plain_a)),
         diff: textdiff::unified(a.as_bytes(), b.as_bytes(), Limits { lines: 60, ..Limits::default() }),
     }
 }
@@ -273,16 +281,16 @@ fn own_line(line: &str, by: &Identity) -> String {
 }
 
 /// The lines whose normal form the other side does not have, as often as it is missing there.
-fn alone<'a>(lines: impl Iterator<Item = &'a str>, own: &[String], other: &[String]) -> Vec<String> {
+fn alone<'a>(lines: &[&'a str], own: &[String], other: &[String]) -> Vec<&'a str> {
     let mut there: BTreeMap<&str, usize> = BTreeMap::new();
     for line in other {
         *there.entry(line).or_insert(0) += 1;
     }
     let mut out = Vec::new();
-    for (line, normal) in lines.zip(own) {
+    for (line, normal) in lines.iter().zip(own) {
         match there.get_mut(normal.as_str()) {
             Some(left) if *left > 0 => *left -= 1,
-            _ => out.push(line.to_owned()),
+            _ => out.push(*line),
         }
     }
     out

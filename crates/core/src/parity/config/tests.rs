@@ -84,6 +84,16 @@ fn a_deep_or_recursive_file_does_no_harm() {
     assert_eq!(parse(&"/etc/x.yaml".into(), &laughs).unwrap().len(), 25);
 }
 
+#[test]
+fn a_small_file_does_not_make_large_keys() {
+    let leaves = (0..12_000).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(",");
+    let deep = format!("{{\"{}\":", "k".repeat(400)).repeat(90) + "{" + &leaves + "}" + &"}".repeat(90);
+    assert_eq!(parse(&"/etc/x.json".into(), &deep), None);
+    assert_eq!(parse(&"/etc/x.yaml".into(), &deep), None);
+    let section = format!("[{}]\n", "s".repeat(50_000)) + &"a=1\n".repeat(10_000);
+    assert!(parse(&"/etc/x.ini".into(), &section).is_none_or(|found| found.keys().all(|key| key.len() < 2000)));
+}
+
 fn change(name: &str, a: &str, b: &str) -> Change {
     let names = (
         Identity { hostname: "web1".into(), ..Identity::default() },
@@ -132,6 +142,10 @@ fn lines_that_differ() {
         change("/etc/hosts", "10.0.0.1 web1.x web1\n10.9.9.9 db\n", "10.7.0.1 qa1.x qa1\n10.9.9.9 db\n"),
         Change::Machine
     );
+    // A host that is called as what it runs.
+    let (a, b) = ("run qa1;\nx 1;\n", "run qa1;\nx 2;\n");
+    let Change::Lines { a, b, .. } = change("/etc/nginx/x", a, b) else { panic!() };
+    assert_eq!((a, b), (vec!["x 1;".to_owned()], vec!["x 2;".to_owned()]));
     assert!(matches!(change("/etc/hosts", "10.9.9.9 db\n", "10.9.9.8 db\n"), Change::Lines { .. }));
 }
 

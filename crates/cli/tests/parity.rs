@@ -129,6 +129,7 @@ fn a_rehearsal_is_compared_with_the_host() {
     assert!(found.len() <= 7, "{found:#?}");
     assert!(world.diff("r1", "r1").is_empty());
     assert!(!host.path("/opt/app").exists(), "the host was touched");
+    assert_eq!(fs::read_dir(world.dir.path().join("state/copies")).unwrap().count(), 0, "a copy was left behind");
 
     // On a host that has it there is no difference; on one that changed since, it can't be said.
     world.json(&["apply", "--json", "r1"], 0);

@@ -33,6 +33,14 @@ pub enum System {
     Rehearsal(String),
 }
 
+impl System {
+    /// The system whose tree is at `root`: the host itself, or a tree. In a chroot `/` is a tree.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        if greenroom_host::facts::is_live(root) { Self::Host } else { Self::Dir(root.to_owned()) }
+    }
+}
+
 /// Where rehearsals are kept, and the tree that they are of.
 pub struct Rehearsals<'a> {
     /// The state.

@@ -51,7 +51,7 @@ pub(super) fn run(global: &Global, args: &Diff, ui: &Ui) -> Result<u8, Failure> 
 fn system(text: &OsStr, global: &Global) -> Result<System, Failure> {
     let path = Path::new(text);
     if text == "this" || text == "." {
-        return Ok(super::manifest::of(&global.root));
+        return Ok(System::at(&global.root));
     }
     let is_id = text
         .to_str()
@@ -61,7 +61,7 @@ fn system(text: &OsStr, global: &Global) -> Result<System, Failure> {
         return Ok(System::Rehearsal(text.to_string_lossy().into_owned()));
     }
     match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Ok(super::manifest::of(path)),
+        Ok(meta) if meta.is_dir() => Ok(System::at(path)),
         Ok(meta) if meta.is_file() => Ok(System::Manifest(path.to_owned())),
         Ok(_) => Err(Failure::usage(format!("{} is neither a directory nor a file", path.display()))),
         Err(error) => Err(Failure::usage(format!("there is no system {}: {error}", path.display()))

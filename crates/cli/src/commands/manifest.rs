@@ -1,7 +1,6 @@
 //! `greenroom manifest`
 
 use std::io::{self, BufWriter, IsTerminal as _};
-use std::path::Path;
 
 use greenroom_engine::Progress as _;
 use greenroom_engine::parity::{Looker, System};
@@ -19,12 +18,6 @@ pub(super) fn run(global: &Global, ui: &Ui) -> Result<u8, Failure> {
     let looker =
         Looker { asked: &asked, program: env!("CARGO_PKG_VERSION"), state_dir: &global.state, rehearsals: None };
     ui.begin("looking at the system");
-    looker.manifest(&of(&global.root), BufWriter::with_capacity(1 << 18, io::stdout().lock()))?;
+    looker.manifest(&System::at(&global.root), BufWriter::with_capacity(1 << 18, io::stdout().lock()))?;
     Ok(status::DONE)
-}
-
-/// The host itself, or the tree that `--root` names.
-pub(super) fn of(root: &Path) -> System {
-    let is_host = std::fs::canonicalize(root).is_ok_and(|root| root == Path::new("/"));
-    if is_host { System::Host } else { System::Dir(root.to_owned()) }
 }

@@ -69,6 +69,7 @@ fn a_database_is_restarted_and_reloaded_for_real() {
     let (actions, notes) = world.rehearse("systemctl restart postgresql; systemctl is-active postgresql");
     assert_eq!(actions, ["restart postgresql.service", &format!("restart {CLUSTER}")]);
     assert!(notes.contains("really restart") && notes.contains(CLUSTER), "{notes}");
+    assert!(!notes.contains("log files"), "{notes}");
     assert_eq!(world.main_pid(), before, "the host was touched");
     let began = starts();
     world.greenroom(&["apply", "r1"], 0);

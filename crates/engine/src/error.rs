@@ -63,6 +63,9 @@ pub enum EngineError {
     /// A path of the host cannot be read.
     #[error("the host's tree cannot be read")]
     Scan(#[from] greenroom_host::scan::ScanError),
+    /// A system can't be compared with another.
+    #[error(transparent)]
+    Parity(#[from] greenroom_host::parity::ParityError),
     /// Something on this machine failed.
     #[error("cannot {doing}")]
     System {

@@ -17,6 +17,7 @@ use greenroom_store::blobs::BlobStore as _;
 use greenroom_store::ledger::{Filter, Ledger as _};
 use serde::Serialize;
 
+use crate::apply::Records;
 use crate::{EngineError, State};
 
 /// What to drop.
@@ -53,7 +54,9 @@ const YOUNG: Duration = Duration::from_secs(3600);
 /// The state cannot be read; nothing is dropped then.
 pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> {
     let mut gone = Gone::default();
-    let applied = applied(state)?;
+    let mut applied = applied(state)?;
+    // The host's own records know too, should the ledger have been begun anew.
+    applied.extend(Records::look(wanted.root).all()?.into_iter().map(|record| record.rehearsal));
     let names = state.rehearsals()?;
     let last = names.len().saturating_sub(wanted.keep);
     let (old, recent) = names.split_at(last);

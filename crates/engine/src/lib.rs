@@ -5,6 +5,7 @@
 //! * [`rehearsal`]: a change run on a copy, captured, and proven in a second copy; in [`rehearsal::hotfix`] by a person at a
 //!   shell. [`standing`]: the tests that a host has for whatever change.
 //! * [`apply`]: a rehearsed change put onto the host, taken back, finished after a crash.
+//! * [`parity`]: two systems against each other.
 //! * [`gc`]: what nothing needs any more. [`doctor`]: what of the environment is missing.
 //!
 //! Nothing here prints or reads the environment: progress goes to a [`Progress`], time and actor come in with the request.
@@ -13,6 +14,7 @@ pub mod apply;
 pub mod doctor;
 pub mod error;
 pub mod gc;
+pub mod parity;
 pub mod rehearsal;
 pub mod site;
 pub mod standing;

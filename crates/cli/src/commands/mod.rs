@@ -1,10 +1,12 @@
 //! The commands, one file each, and what they share: opening the state, who asks, finishing what a crash left.
 
 mod apply;
+mod diff;
 mod doctor;
 mod gc;
 mod hotfix;
 mod log;
+mod manifest;
 mod rehearse;
 mod show;
 mod undo;
@@ -27,6 +29,8 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Apply(args) => apply::run(&cli.global, args, ui),
         Command::Undo(args) => undo::run(&cli.global, args, ui),
         Command::Log(args) => log::run(&cli.global, args, ui),
+        Command::Diff(args) => diff::run(&cli.global, args, ui),
+        Command::Manifest => manifest::run(&cli.global, ui),
         Command::Recover => recover(&cli.global, ui),
         Command::Gc(args) => gc::run(&cli.global, args, ui),
         Command::Doctor => doctor::run(&cli.global, ui),
@@ -44,10 +48,15 @@ pub(crate) fn asked() -> Asked {
     Asked { actor: crate::env::actor(), now: jiff::Timestamp::now }
 }
 
-fn open_as_root(global: &Global) -> Result<State, Failure> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"));
+fn need_root() -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
     }
+    Err(Failure::new(status::FAULT, "Greenroom needs root").hint("run it with sudo"))
+}
+
+fn open_as_root(global: &Global) -> Result<State, Failure> {
+    need_root()?;
     Ok(State::open(&global.state)?)
 }
 

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use greenroom_core::TreePath;
+use greenroom_core::policy::Class;
 use greenroom_host::apply::{Guard, HostState, Keep};
 use greenroom_store::ledger::{Draft, Ledger as _};
 use serde::Serialize;
@@ -55,7 +57,8 @@ pub fn forget(
         }
         // Data of the host's own lies among the images of an undo that moved it aside, until a redo brings it back.
         let last = chain.iter().rev().find(|record| record.standing == Standing::Done);
-        if last.is_some_and(|record| !record.aside.is_empty()) {
+        let is_data = |path: &TreePath| site.policy.class(path, false) != Class::Volatile;
+        if last.is_some_and(|record| record.aside.iter().any(is_data)) {
             out.kept.push(first.change.clone());
             continue;
         }

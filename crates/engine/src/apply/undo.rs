@@ -30,6 +30,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     let all = records.all()?;
     may_be_undone(&of, &all)?;
     let changesets = recorded(&host, &of)?;
+    must_be_there(&of, &changesets)?;
     progress.begin("checking that the host is as the change left it");
     check(&site, &host, &of, &changesets, &all)?;
     let change = fresh_id(state, &records)?;
@@ -98,6 +99,18 @@ fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineEr
             "what it did has to be taken back by hand",
         )),
         None => Ok(()),
+    }
+}
+
+/// Without what the file engine keeps of a part, nothing would be undone and nothing would say so.
+fn must_be_there(of: &ChangeRecord, changesets: &[Option<Changeset>]) -> Result<(), EngineError> {
+    let gone = of.parts.iter().zip(changesets).find(|(part, known)| !part.host_id.is_empty() && known.is_none());
+    match gone {
+        None => Ok(()),
+        Some((part, _)) => Err(EngineError::refused(
+            format!("{} cannot be undone: what the host kept of it ({}) is gone", of.change, part.host_id),
+            "rehearse the opposite; `greenroom show` has what it did",
+        )),
     }
 }
 

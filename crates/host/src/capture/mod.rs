@@ -15,7 +15,7 @@ mod links;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
 
 use greenroom_core::changeset::{DirTime, Invalid};
 use greenroom_core::policy::Class;
@@ -24,6 +24,7 @@ use greenroom_core::{Changeset, ContentHash, Entry, TreePath};
 
 use crate::copy::Copy;
 use crate::scan::{ScanError, Tree};
+use crate::sys::fs::types;
 
 /// Why a copy could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +47,9 @@ pub enum CaptureError {
 
 /// Where the content of a changed file can be had.
 pub struct Source<'a> {
-    /// A file that nobody else will write to any more, on the file system of the copy: it may be linked.
-    pub file: Option<&'a Path>,
+    /// A file that nobody else will write to any more, on the file system of the copy, by its directory and its name there:
+    /// it may be linked.
+    pub file: Option<(BorrowedFd<'a>, &'a [u8])>,
     /// It, open for reading.
     pub open: &'a dyn Fn() -> std::io::Result<File>,
     /// Length in bytes.
@@ -94,6 +96,21 @@ pub struct Captured {
     pub boot: Counted,
     /// Sockets, made or gone.
     pub sockets: Counted,
+    /// New volatile files with an owner or a mode of their own, below `/var/log`: whoever writes there may depend on it.
+    pub logs: Vec<Log>,
+}
+
+/// A log file that a change made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Where.
+    pub path: TreePath,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
 }
 
 /// Compares `copy` with the host that it is a clone of.
@@ -106,14 +123,27 @@ pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captur
     let mut left_out_in = HashSet::new();
     for layer in copy.layers() {
         let views = Views::open(layer)?;
-        let found = candidates::find(&views)?;
-        let wanted = sift(found, &views, rules, |path, skip| {
+        let mut logs = Vec::new();
+        let mut skip = |path: &TreePath, skip: Skip, left_out_in: &mut HashSet<TreePath>| {
             count(&mut out, skip, path);
             left_out_in.extend(path.parent());
-        });
-        let mut pairs = compare::read(&views, wanted)?;
+            if matches!(skip, Skip::Class(Class::Volatile)) && is_log(path) {
+                logs.push(path.clone());
+            }
+        };
+        let found = candidates::find(&views)?;
+        let wanted = sift(found, &views, rules, &mut |path, why| skip(path, why, &mut left_out_in));
+        let mut pairs = compare::read(&views, wanted, rules, keep)?;
+        let gone = compare::gone_directories(&pairs, &left_out_in, &views);
+        if !gone.is_empty() {
+            let found = candidates::below(&views, &gone)?;
+            let wanted = sift(found, &views, rules, &mut |path, why| skip(path, why, &mut left_out_in));
+            pairs.extend(compare::read(&views, wanted, rules, keep)?);
+            pairs.sort_unstable_by(|a, b| a.inner.cmp(&b.inner));
+        }
+        out.logs.extend(special(&views, logs, rules)?);
         links::assign(&views, &mut pairs)?;
-        compare::keep_all(&views, &pairs, rules, keep)?;
+        compare::keep_rest(&views, &pairs, rules, keep)?;
         for pair in pairs {
             settle(pair, &views, rules, &mut out, &mut entries, &mut times);
         }
@@ -136,19 +166,19 @@ fn drop_times(times: &mut Vec<DirTime>, entries: &[Entry], left_out_in: &HashSet
     times.retain(|time| !doubtful.contains(&time.path));
 }
 
-/// The three views of one layer. Both trees are opened once, by the thread whose mount namespace has the copy; the threads of a
+/// The three views of one layer. All are opened once, by the thread whose mount namespace has the copy; the threads of a
 /// pool may be in another.
 pub(super) struct Views {
     at: TreePath,
     lower: Tree,
-    upper: PathBuf,
+    upper: Tree,
     merged: Tree,
 }
 
 impl Views {
     fn open(layer: &crate::copy::Layer) -> Result<Self, ScanError> {
         let (lower, merged) = (Tree::open(&layer.lower)?, Tree::open(&layer.merged)?);
-        Ok(Self { at: layer.at.clone(), lower, upper: layer.upper.clone(), merged })
+        Ok(Self { at: layer.at.clone(), lower, upper: Tree::open(&layer.upper)?, merged })
     }
 
     /// A path within the layer as a path of the whole tree: the same one in the layer of the root.
@@ -160,8 +190,9 @@ impl Views {
         }
     }
 
-    fn trees(&self) -> Result<(Tree, Tree), ScanError> {
-        Ok((self.lower.again()?, self.merged.again()?))
+    /// The lower, the upper, the merged tree.
+    fn trees(&self) -> Result<(Tree, Tree, Tree), ScanError> {
+        Ok((self.lower.again()?, self.upper.again()?, self.merged.again()?))
     }
 }
 
@@ -182,7 +213,7 @@ fn sift(
     found: Vec<Candidate>,
     views: &Views,
     rules: &Rules<'_>,
-    mut skip: impl FnMut(&TreePath, Skip),
+    skip: &mut impl FnMut(&TreePath, Skip),
 ) -> Vec<TreePath> {
     let mut wanted = Vec::new();
     for Candidate { inner, is_dir } in found {
@@ -204,6 +235,27 @@ fn count(out: &mut Captured, skip: Skip, path: &TreePath) {
         Skip::Class(Class::Data) => out.data.add(path),
         Skip::Class(_) => out.volatile.add(path),
     }
+}
+
+/// The journal makes files of its own, with another name each time.
+fn is_log(path: &TreePath) -> bool {
+    path.starts_with(&"/var/log".into()) && !path.starts_with(&"/var/log/journal".into())
+}
+
+/// Those of the paths that are new files whose owner or mode is not what any service that runs as root would give them.
+fn special(views: &Views, paths: Vec<TreePath>, rules: &Rules<'_>) -> Result<Vec<Log>, ScanError> {
+    let (mut lower, _, mut merged) = views.trees()?;
+    let mut out = Vec::new();
+    for path in paths {
+        let inner =
+            TreePath::new(&path.as_bytes()[if views.at.depth() == 0 { 0 } else { views.at.as_bytes().len() }..]);
+        let Some(found) = merged.status(&inner)? else { continue };
+        let usual = found.uid == 0 && found.gid == 0 && found.mode & 0o7777 == 0o644;
+        if found.file_type() == types::FILE && !usual && !(rules.noise)(&path) && lower.status(&inner)?.is_none() {
+            out.push(Log { path, mode: found.mode & 0o7777, uid: found.uid, gid: found.gid });
+        }
+    }
+    Ok(out)
 }
 
 fn settle(

@@ -36,7 +36,7 @@ pub use key::host_state_key;
 pub use mounts::Mount;
 pub use ports::Port;
 pub use rules::Rules;
-pub use running::look;
+pub use running::{is_live, look};
 pub use trees::Trees;
 pub use units::UnitState;
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::TreePath;
+use crate::{ContentHash, TreePath};
 
 /// What a path is to Greenroom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,6 +164,7 @@ pub struct Policy {
     own: GlobSet,
     data: Vec<TreePath>,
     more_own: Vec<TreePath>,
+    fingerprint: ContentHash,
 }
 
 impl Policy {
@@ -195,6 +196,7 @@ impl Policy {
             }
             builder.build().map_err(|e| e.to_string())
         };
+        let fingerprint = fingerprint(extra, &data, &own);
         let builtin = |reason: String| BadPattern { line: 0, pattern: String::new(), reason };
         Ok(Self {
             volatile: builder.build().map_err(|e| builtin(e.to_string()))?,
@@ -203,6 +205,7 @@ impl Policy {
             own: set(OWN).map_err(builtin)?,
             data,
             more_own: own,
+            fingerprint,
         })
     }
 
@@ -224,6 +227,12 @@ impl Policy {
         if volatile && (!is_dir || is_machine_fs(path)) { Class::Volatile } else { Class::Managed }
     }
 
+    /// The same for policies that divide every tree in the same way, whichever version of this program made them.
+    #[must_use]
+    pub fn fingerprint(&self) -> ContentHash {
+        self.fingerprint
+    }
+
     /// The data directories found on this host.
     #[must_use]
     pub fn data(&self) -> &[TreePath] {
@@ -231,22 +240,40 @@ impl Policy {
     }
 }
 
+/// The hash of all that a policy is made of, each part with its length.
+fn fingerprint(extra: &str, data: &[TreePath], own: &[TreePath]) -> ContentHash {
+    let mut all = Vec::new();
+    let mut part = |bytes: &[u8]| {
+        all.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        all.extend_from_slice(bytes);
+    };
+    for list in [VOLATILE, BOOT, OWN, MACHINE] {
+        list.iter().for_each(|pattern| part(pattern.as_bytes()));
+        part(b"");
+    }
+    extra.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).for_each(|l| part(l.as_bytes()));
+    for list in [data, own] {
+        part(b"");
+        list.iter().for_each(|path| part(path.as_bytes()));
+    }
+    ContentHash::of(&all)
+}
+
 /// Below these not even directories are anybody's intent: they do not outlive a boot.
+const MACHINE: &[&str] = &[
+    "/dev",
+    "/proc",
+    "/run",
+    "/sys",
+    "/tmp",
+    "/var/tmp",
+    "/var/lib/apt/lists",
+    "/var/log/journal",
+    "/var/lib/private/systemd",
+];
+
 fn is_machine_fs(path: &TreePath) -> bool {
-    [
-        "/dev",
-        "/proc",
-        "/run",
-        "/sys",
-        "/tmp",
-        "/var/tmp",
-        "/var/lib/apt/lists",
-        "/var/log/journal",
-        "/var/lib/private/systemd",
-    ]
-    .iter()
-    .any(|top| path.starts_with(&TreePath::from(*top)))
-        || path.name() == b"__pycache__"
+    MACHINE.iter().any(|top| path.starts_with(&TreePath::from(*top))) || path.name() == b"__pycache__"
 }
 
 /// A pattern over whole paths: `*` stays within a name, `**` does not.

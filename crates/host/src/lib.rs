@@ -5,6 +5,7 @@
 //! * [`scan`]: reads the state of single paths.
 //! * [`copy`]: clones of a tree, run or not; [`capture`]: what changed in one.
 //! * [`apply`]: puts a changeset onto a tree, all or nothing, and takes it back.
+//! * [`baseline`]: the record of a tree's state, and what the tree differs in from it.
 //! * [`services`]: units of a host or of a copy; [`facts`]: what else is to be known of a running system.
 //! * [`dpkg`]: who owns a path, what it ought to contain, what the package manager logged.
 //! * [`parity`]: what is to be known of a system to compare it with another; manifest files.
@@ -12,6 +13,7 @@
 //!
 //! Not here: what is durable, what may go out on a socket, which of this happens when.
 pub mod apply;
+pub mod baseline;
 pub mod capture;
 pub mod copy;
 pub mod dpkg;

@@ -1,6 +1,6 @@
 //! `cargo xtask bench [ROW…]`: how fast, each against its named peer in the same run.
 //!
-//! Each row ([`copies`], [`running`], [`changed`], [`delivery`]) prepares a tree in the [`world`], then measures Greenroom
+//! Each row ([`copies`], [`running`], [`changed`], [`delivery`], [`scan`]) prepares a tree in the [`world`], then measures Greenroom
 //! and the peer in turn, several times, so that both see the same machine in the same minute. What is compared are medians.
 //! The results are printed and put into `docs/benchmarks.md` ([`report`]); a run of named rows replaces only these. Needs
 //! root and about 25 GB of room for a moment. Measures the release build: a debug build starts it anew.
@@ -13,6 +13,7 @@ mod delivery;
 mod measure;
 mod report;
 mod running;
+mod scan;
 mod world;
 
 use std::process::Command;
@@ -20,6 +21,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use measure::Measured;
+pub(crate) use scan::{Walk, walk};
 use world::World;
 
 /// One thing that is measured.
@@ -36,6 +38,9 @@ const ROWS: &[Row] = &[
     Row { name: "undo", run: changed::undo },
     Row { name: "apply", run: delivery::apply },
     Row { name: "memory", run: changed::memory },
+    Row { name: "scan", run: scan::warm },
+    Row { name: "aide", run: scan::aide },
+    Row { name: "million", run: scan::million },
 ];
 
 /// Measures the named rows, or all.

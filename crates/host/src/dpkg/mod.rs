@@ -12,6 +12,7 @@
 //! Not here: what belongs together ([`greenroom_core::drift::packages`]), and whether a checksum is looked at.
 
 mod deb;
+mod excluded;
 mod index;
 mod logs;
 mod places;
@@ -25,6 +26,7 @@ use md5::{Digest as _, Md5 as Md5Hasher};
 use crate::scan::{ScanError, Tree};
 
 pub use deb::{DebError, deb_content};
+pub use excluded::Excluded;
 pub use index::PackageId;
 pub use logs::history;
 pub use places::StatOverride;
@@ -134,6 +136,20 @@ impl Database {
     pub fn stat_override(&self, path: &TreePath) -> Option<&StatOverride> {
         let path = self.aliases.merged(path.as_bytes());
         self.overrides.iter().find(|one| one.path.as_bytes() == &*path)
+    }
+
+    /// Calls `each` with every path that the packages which are there say a checksum of. The lists are read again from `tree`,
+    /// because a database has no paths; what can't be read comes back in sentences.
+    pub fn each(&self, tree: &mut Tree, each: &mut dyn FnMut(&TreePath, Expected)) -> Vec<String> {
+        let mut gaps = Vec::new();
+        places::each_name(tree, &self.packages, &mut gaps, &mut |package, path| {
+            // A list may name what was diverted away from there: then the path is another package's, or nobody's.
+            let path = TreePath::new(&self.aliases.merged(path));
+            if let Some(expected) = self.expected(&path).filter(|expected| expected.package.index() == package) {
+                each(&path, expected);
+            }
+        });
+        gaps
     }
 
     /// What could not be read, in sentences.

@@ -101,6 +101,27 @@ impl StatOverride {
     }
 }
 
+/// Calls `each` with every path in the lists of the packages that are there, as it is written, and the package's number.
+pub(super) fn each_name(
+    tree: &mut Tree,
+    packages: &[Package],
+    gaps: &mut Vec<String>,
+    each: &mut dyn FnMut(usize, &[u8]),
+) {
+    let info = TreePath::from(DPKG).join(b"info");
+    for (id, package) in packages.iter().enumerate().filter(|(_, package)| package.is_there()) {
+        let own = info.join(format!("{}:{}.list", package.name, package.arch).as_bytes());
+        let path = match tree.status(&own) {
+            Ok(Some(_)) => own,
+            _ => info.join(format!("{}.list", package.name).as_bytes()),
+        };
+        let text = read(tree, &path, gaps);
+        for line in text.split(|b| *b == b'\n').filter(|line| line.len() > 1 && *line != b"/.") {
+            each(id, line);
+        }
+    }
+}
+
 /// Reads the lists and checksums of all packages.
 pub(super) fn index(
     tree: &mut Tree,

@@ -26,6 +26,7 @@ use super::log;
 use super::pending::{Change, Pending};
 use super::people::{self, Names};
 use super::processes::{Image, Process, Processes};
+use super::rate::Rate;
 use super::state::{Attribution, Lock, State};
 
 /// How long events gather before they are read: the kernel puts those of one process on one name together meanwhile.
@@ -74,6 +75,7 @@ pub struct Watch {
     /// Processes that were looked at in this turn.
     looked: HashSet<u32>,
     asked: Asked,
+    rate: Rate,
     swept: Instant,
     _lock: Lock,
 }
@@ -126,6 +128,7 @@ impl Watch {
             batch: Vec::with_capacity(BATCH),
             deferred: Vec::new(),
             looked: HashSet::new(),
+            rate: Rate::default(),
             asked: Asked::listen(&dir).map_err(write())?,
             swept: Instant::now(),
             _lock: lock,
@@ -156,7 +159,7 @@ impl Watch {
         let failed = || WatchError::system("go on watching");
         loop {
             // Without events nothing wakes it, other than what is held back.
-            let wait = self.pending.holds().then_some(Duration::from_secs(1));
+            let wait = (self.pending.holds() || self.rate.waits()).then_some(Duration::from_secs(1));
             let mut woken = self.wait(stop, true, wait).map_err(failed())?;
             if !woken.stop && !woken.asked && woken.events && self.tracer.is_some() {
                 let more = self.wait(stop, false, Some(GATHER)).map_err(failed())?;
@@ -224,6 +227,9 @@ impl Watch {
             }
             batch.extend_from_slice(&room[..len]);
             parts.push(len);
+        }
+        if let Some(told) = self.rate.read(batch.len(), Instant::now()) {
+            self.ground.writes(&self.fan, told);
         }
         let late = self.records();
         let earlier = self.follow(records, late);

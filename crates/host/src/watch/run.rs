@@ -76,6 +76,8 @@ pub struct Watch {
     looked: HashSet<u32>,
     asked: Asked,
     rate: Rate,
+    /// When the queue was found empty last.
+    empty: Timestamp,
     swept: Instant,
     _lock: Lock,
 }
@@ -106,7 +108,7 @@ impl Watch {
         let attribution = if tracer.is_some() { Attribution::Traced } else { Attribution::Looked };
         let started = (options.now)();
         let mut journal = Journal::open(&dir, options.bounds, seq, last).map_err(write())?;
-        journal.mark(started, MarkKind::Started, None).map_err(write())?;
+        journal.mark(started, MarkKind::Started, last).map_err(write())?;
         journal.flush().map_err(write())?;
         let able = limits;
         let state = State { pid: std::process::id(), started, attribution, places: Vec::new(), limits: Vec::new() };
@@ -129,6 +131,7 @@ impl Watch {
             deferred: Vec::new(),
             looked: HashSet::new(),
             rate: Rate::default(),
+            empty: started,
             asked: Asked::listen(&dir).map_err(write())?,
             swept: Instant::now(),
             _lock: lock,
@@ -220,6 +223,7 @@ impl Watch {
         batch.clear();
         let mut room = [0u8; 64 << 10];
         let mut parts = Vec::new();
+        let began = (self.now)();
         while batch.len() < BATCH {
             let len = self.fan.read(&mut room)?;
             if len == 0 {
@@ -245,6 +249,9 @@ impl Watch {
             self.write(change)?;
         }
         self.journal.flush()?;
+        if batch.len() < BATCH {
+            self.empty = began;
+        }
         self.batch = batch;
         Ok(more)
     }
@@ -291,7 +298,7 @@ impl Watch {
     fn take(&mut self, raw: &Raw<'_>, earlier: &HashMap<u32, Process>) -> io::Result<()> {
         if raw.mask & mask::OVERFLOW != 0 {
             self.dirs.forget();
-            return self.journal.mark((self.now)(), MarkKind::Overflow, None);
+            return self.journal.mark((self.now)(), MarkKind::Overflow, Some(self.empty));
         }
         if raw.pid == self.state.pid {
             return Ok(());

@@ -16,6 +16,9 @@ _greenroom() {
             ",$1")
                 cmd="greenroom"
                 ;;
+            greenroom,adopt)
+                cmd="greenroom__subcmd__adopt"
+                ;;
             greenroom,apply)
                 cmd="greenroom__subcmd__apply"
                 ;;
@@ -24,6 +27,9 @@ _greenroom() {
                 ;;
             greenroom,doctor)
                 cmd="greenroom__subcmd__doctor"
+                ;;
+            greenroom,drift)
+                cmd="greenroom__subcmd__drift"
                 ;;
             greenroom,gc)
                 cmd="greenroom__subcmd__gc"
@@ -34,6 +40,9 @@ _greenroom() {
             greenroom,hotfix)
                 cmd="greenroom__subcmd__hotfix"
                 ;;
+            greenroom,install)
+                cmd="greenroom__subcmd__install"
+                ;;
             greenroom,log)
                 cmd="greenroom__subcmd__log"
                 ;;
@@ -43,11 +52,26 @@ _greenroom() {
             greenroom,rehearse)
                 cmd="greenroom__subcmd__rehearse"
                 ;;
+            greenroom,revert)
+                cmd="greenroom__subcmd__revert"
+                ;;
             greenroom,show)
                 cmd="greenroom__subcmd__show"
                 ;;
+            greenroom,status)
+                cmd="greenroom__subcmd__status"
+                ;;
             greenroom,undo)
                 cmd="greenroom__subcmd__undo"
+                ;;
+            greenroom,uninstall)
+                cmd="greenroom__subcmd__uninstall"
+                ;;
+            greenroom,watch)
+                cmd="greenroom__subcmd__watch"
+                ;;
+            greenroom__subcmd__help,adopt)
+                cmd="greenroom__subcmd__help__subcmd__adopt"
                 ;;
             greenroom__subcmd__help,apply)
                 cmd="greenroom__subcmd__help__subcmd__apply"
@@ -58,6 +82,9 @@ _greenroom() {
             greenroom__subcmd__help,doctor)
                 cmd="greenroom__subcmd__help__subcmd__doctor"
                 ;;
+            greenroom__subcmd__help,drift)
+                cmd="greenroom__subcmd__help__subcmd__drift"
+                ;;
             greenroom__subcmd__help,gc)
                 cmd="greenroom__subcmd__help__subcmd__gc"
                 ;;
@@ -66,6 +93,9 @@ _greenroom() {
                 ;;
             greenroom__subcmd__help,hotfix)
                 cmd="greenroom__subcmd__help__subcmd__hotfix"
+                ;;
+            greenroom__subcmd__help,install)
+                cmd="greenroom__subcmd__help__subcmd__install"
                 ;;
             greenroom__subcmd__help,log)
                 cmd="greenroom__subcmd__help__subcmd__log"
@@ -76,11 +106,23 @@ _greenroom() {
             greenroom__subcmd__help,rehearse)
                 cmd="greenroom__subcmd__help__subcmd__rehearse"
                 ;;
+            greenroom__subcmd__help,revert)
+                cmd="greenroom__subcmd__help__subcmd__revert"
+                ;;
             greenroom__subcmd__help,show)
                 cmd="greenroom__subcmd__help__subcmd__show"
                 ;;
+            greenroom__subcmd__help,status)
+                cmd="greenroom__subcmd__help__subcmd__status"
+                ;;
             greenroom__subcmd__help,undo)
                 cmd="greenroom__subcmd__help__subcmd__undo"
+                ;;
+            greenroom__subcmd__help,uninstall)
+                cmd="greenroom__subcmd__help__subcmd__uninstall"
+                ;;
+            greenroom__subcmd__help,watch)
+                cmd="greenroom__subcmd__help__subcmd__watch"
                 ;;
             *)
                 ;;
@@ -89,12 +131,50 @@ _greenroom() {
 
     case "${cmd}" in
         greenroom)
-            opts="-q -h -V --root --state --json --quiet --help --version rehearse hotfix show apply undo log recover gc doctor completions help"
+            opts="-q -h -V --root --state --json --quiet --help --version rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__adopt)
+            opts="-m -q -h --group --all --why --message --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --message)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --why)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -188,14 +268,40 @@ _greenroom() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        greenroom__subcmd__drift)
+            opts="-q -h --diff --expand --full --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         greenroom__subcmd__gc)
-            opts="-q -h --keep --dry-run --root --state --json --quiet --help"
+            opts="-q -h --keep --undo-older-than --dry-run --root --state --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --keep)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --undo-older-than)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -215,8 +321,22 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help)
-            opts="rehearse hotfix show apply undo log recover gc doctor completions help"
+            opts="rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__adopt)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -257,6 +377,20 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__drift)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -312,6 +446,20 @@ _greenroom() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        greenroom__subcmd__help__subcmd__install)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         greenroom__subcmd__help__subcmd__log)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -354,6 +502,20 @@ _greenroom() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        greenroom__subcmd__help__subcmd__revert)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         greenroom__subcmd__help__subcmd__show)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -368,7 +530,49 @@ _greenroom() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        greenroom__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         greenroom__subcmd__help__subcmd__undo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__uninstall)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__watch)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -401,6 +605,28 @@ _greenroom() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__install)
+            opts="-q -h --no-start --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -522,6 +748,44 @@ _greenroom() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        greenroom__subcmd__revert)
+            opts="-m -q -h --group --all --message --why --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --group)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --why)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --message)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         greenroom__subcmd__show)
             opts="-q -h --diff --root --state --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -548,6 +812,28 @@ _greenroom() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        greenroom__subcmd__status)
+            opts="-q -h --full --scrub --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         greenroom__subcmd__undo)
             opts="-q -h --why --root --state --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -559,6 +845,50 @@ _greenroom() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__uninstall)
+            opts="-q -h --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__watch)
+            opts="-q -h --no-trace --bounded-queue --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -36,8 +36,15 @@ complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "show" -d 'Show 
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "apply" -d 'Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "undo" -d 'Take a change back'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "log" -d 'The ledger: everything that happened, oldest first'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "status" -d 'Say in how many places this host differs from its record: what, since when, by whom'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "drift" -d 'Show the differences from the record; the exit status is 1 when there are any'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "adopt" -d 'Make differences part of the record: a change like any other, with its undo'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "revert" -d 'Take differences back: what is on record comes back to the host'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "recover" -d 'Finish what a crash interrupted'
-complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need, unless you give that up'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "watch" -d 'Watch this host\'s files and note every change with who made it; `greenroom install` runs it as a service'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "install" -d 'Set up the services on this host: the watch, and a daily scrub'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "uninstall" -d 'Remove the services that `install` set up; records and the ledger stay'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -99,18 +106,68 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l verify -d 'C
 complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l json -d 'Print one JSON object on standard output'
 complete -c greenroom -n "__fish_greenroom_using_subcommand log" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand log" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l full -d 'Read every file again, also those whose change time says that nothing happened to them'
+complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l scrub -d 'Read one part of these files, another each day: in 30 days all of them'
+complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand status" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand status" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l diff -d 'Unified diffs of text files'
+complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l expand -d 'Every path of what belongs together'
+complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l full -d 'Read every file again, also those whose change time says that nothing happened to them'
+complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l group -d 'What belongs together, by its name in `greenroom status`' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -s m -l message -l why -d 'Why: goes to the ledger' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l all -d 'Everything'
+complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l group -d 'What belongs together, by its name in `greenroom status`' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -s m -l why -l message -d 'Why: goes to the ledger' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l all -d 'Everything'
+complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -s h -l help -d 'Print help'
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l json -d 'Print one JSON object on standard output'
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -s h -l help -d 'Print help'
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l keep -d 'Rehearsals that were never applied are kept when they are among the last N' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l undo-older-than -d 'Give up the way back of changes to this host that are older than D (90d, 12w): their before-images go, and they cannot be undone any more' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l dry-run -d 'Only say what would go'
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l json -d 'Print one JSON object on standard output'
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l no-trace -d 'Do not follow processes in the kernel: who ends within moments stays unknown'
+complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l bounded-queue -d 'Keep the kernel\'s queue to `fs.fanotify.max_queued_events`; what does not fit is found by a scan'
+complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand install" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand install" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand install" -l no-start -d 'Only write the files: enable and start nothing'
+complete -c greenroom -n "__fish_greenroom_using_subcommand install" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand install" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand install" -s h -l help -d 'Print help'
+complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -s h -l help -d 'Print help'
 complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l json -d 'Print one JSON object on standard output'
@@ -121,14 +178,21 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l stat
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l json -d 'Print one JSON object on standard output'
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "rehearse" -d 'Run a change for real on a copy of this host and see what it does'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "hotfix" -d 'Work at a shell on a copy of this host, see what you did, then apply it or drop it'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "show" -d 'Show what a rehearsal or a change does, path by path'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "apply" -d 'Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "undo" -d 'Take a change back'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "log" -d 'The ledger: everything that happened, oldest first'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "recover" -d 'Finish what a crash interrupted'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log recover gc doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "rehearse" -d 'Run a change for real on a copy of this host and see what it does'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "hotfix" -d 'Work at a shell on a copy of this host, see what you did, then apply it or drop it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "show" -d 'Show what a rehearsal or a change does, path by path'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "apply" -d 'Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "undo" -d 'Take a change back'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "log" -d 'The ledger: everything that happened, oldest first'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "status" -d 'Say in how many places this host differs from its record: what, since when, by whom'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "drift" -d 'Show the differences from the record; the exit status is 1 when there are any'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "adopt" -d 'Make differences part of the record: a change like any other, with its undo'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "revert" -d 'Take differences back: what is on record comes back to the host'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "recover" -d 'Finish what a crash interrupted'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need, unless you give that up'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "watch" -d 'Watch this host\'s files and note every change with who made it; `greenroom install` runs it as a service'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "install" -d 'Set up the services on this host: the watch, and a daily scrub'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "uninstall" -d 'Remove the services that `install` set up; records and the ledger stay'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -24,6 +24,14 @@ enum Task {
         /// Names of rows; without any, all are measured
         rows: Vec<String>,
     },
+    /// Record or scan one tree: what `bench` measures
+    #[command(hide = true)]
+    Walk {
+        what: bench::Walk,
+        root: std::path::PathBuf,
+        /// Only these places
+        within: Vec<String>,
+    },
     /// Show the main job on a real host that it makes for itself
     Demo,
     /// Write generated files: schema, man pages, completions, tables of the reference
@@ -40,6 +48,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Bench { rows } => bench::run(&rows),
+        Task::Walk { what, root, within } => bench::walk(what, &root, &within),
         Task::Demo => demo::run(),
         Task::Gen(args) => generate::run(&args),
         Task::Fidelity { cases } => fidelity::run(&cases),

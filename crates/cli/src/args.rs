@@ -73,7 +73,7 @@ pub enum Command {
     Revert(Revert),
     /// Finish what a crash interrupted
     Recover,
-    /// Drop what nothing needs any more; never what an undo may need
+    /// Drop what nothing needs any more; never what an undo may need, unless you give that up
     Gc(Gc),
     /// Watch this host's files and note every change with who made it; `greenroom install` runs it as a service
     Watch(Watch),
@@ -229,6 +229,9 @@ pub struct Status {
     /// Read every file again, also those whose change time says that nothing happened to them
     #[arg(long)]
     pub full: bool,
+    /// Read one part of these files, another each day: in 30 days all of them
+    #[arg(long, conflicts_with = "full")]
+    pub scrub: bool,
 }
 
 /// `greenroom drift`
@@ -291,6 +294,10 @@ pub struct Gc {
     /// Rehearsals that were never applied are kept when they are among the last N
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub keep: usize,
+    /// Give up the way back of changes to this host that are older than D (90d, 12w): their before-images go, and they cannot
+    /// be undone any more
+    #[arg(long, value_name = "D", value_parser = parse_age)]
+    pub undo_older_than: Option<Duration>,
     /// Only say what would go
     #[arg(long)]
     pub dry_run: bool,
@@ -320,4 +327,18 @@ pub struct Install {
 pub struct Completions {
     /// For which shell
     pub shell: clap_complete::Shell,
+}
+
+/// An age: `90d`, `12w`, or a duration as elsewhere.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let days = |number: &str, each: u64| {
+        let days = number.parse::<u64>().ok().filter(|n| (1..=36_500).contains(n));
+        days.map(|n| Duration::from_secs(n * each * 24 * 3600))
+            .ok_or_else(|| "an age is a number of days or weeks, such as 90d or 12w".to_owned())
+    };
+    match (text.strip_suffix('d'), text.strip_suffix('w')) {
+        (Some(number), _) => days(number, 1),
+        (_, Some(number)) => days(number, 7),
+        _ => parse_duration(text).map_err(|error| format!("{error}; or days and weeks: 90d, 12w")),
+    }
 }

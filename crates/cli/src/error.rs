@@ -1,7 +1,11 @@
 //! The one error of the command line: what happened, why, what to do next, and the exit status.
 
+use std::path::Path;
+
 use greenroom_engine::EngineError;
 use greenroom_engine::apply::Conflicts;
+use greenroom_host::apply::Error as HostError;
+use greenroom_store::blobs::BlobError;
 
 /// Exit statuses. See docs/reference.md.
 pub(crate) mod status {
@@ -43,7 +47,11 @@ impl Failure {
     fn causes_of(mut self, error: &dyn std::error::Error) -> Self {
         let mut cause = error.source();
         while let Some(inner) = cause {
-            self.causes.push(inner.to_string());
+            let text = inner.to_string();
+            // An error that stands for another says the same.
+            if self.causes.last().unwrap_or(&self.message) != &text {
+                self.causes.push(text);
+            }
             cause = inner.source();
         }
         self
@@ -68,18 +76,80 @@ impl From<EngineError> for Failure {
             EngineError::System { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 base(status::FAULT).hint("Greenroom needs root: run it with sudo")
             }
+            EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                base(status::FAULT).hint("make room there (greenroom gc), or keep the state elsewhere: --state DIR")
+            }
+            EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
+                base(status::FAULT).hint("keep the state on a file system that can be written: --state DIR")
+            }
             EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 base(status::FAULT).hint("Greenroom's state belongs to root: run it with sudo")
             }
             EngineError::Watch(_) => base(status::FAULT).hint(
                 "in a container fanotify must be allowed: CAP_SYS_ADMIN, and fanotify_init in its system call filter",
             ),
+            EngineError::Baseline(greenroom_host::baseline::BaselineError::Damaged { path, .. }) => {
+                let dir = path.parent().unwrap_or(path).display().to_string();
+                base(status::FAULT).hint(format!(
+                    "bring {dir} back from a backup; or remove it, and `greenroom status` records this host anew, as it is then"
+                ))
+            }
             EngineError::Copy(_) => {
                 base(status::FAULT).hint("`greenroom doctor` says what of the environment is missing")
             }
+            EngineError::File { path, source, .. }
+                if source.kind() == std::io::ErrorKind::NotFound && is_of_a_rehearsal(path) =>
+            {
+                base(status::FAULT).hint(REHEARSE_AGAIN)
+            }
+            EngineError::Damaged { path, .. } if is_of_a_rehearsal(path) => {
+                base(status::FAULT).hint(REHEARSE_AGAIN).hint(format!("then delete {}", path.display()))
+            }
+            EngineError::Damaged { .. } => {
+                base(status::FAULT).hint("restore that file from a backup; until then what it is about is not touched")
+            }
+            EngineError::Ledger(_) => base(status::FAULT)
+                .hint("if its disk is full, make room there; if it is locked, wait")
+                .hint("if it is damaged, move the ledger's directory aside: a new one is begun, and the host's own records stay"),
+            EngineError::Apply { source, .. } if damaged_change(source.as_ref()).is_some() => {
+                let change = damaged_change(source.as_ref()).unwrap_or_default();
+                base(status::FAULT)
+                    .hint(format!("restore var/lib/greenroom/changes/{change} of the host from a backup"))
+                    .hint(format!("or move that directory aside, and {change} cannot be undone any more"))
+            }
+            _ if misses_content(&error) => base(status::FAULT).hint(REHEARSE_AGAIN),
             _ => base(status::FAULT),
         }
     }
+}
+
+/// Of what belongs to a rehearsal alone, nothing is lost that another rehearsal does not bring back.
+const REHEARSE_AGAIN: &str = "rehearse it again: everything is captured anew";
+
+fn is_of_a_rehearsal(path: &Path) -> bool {
+    let parent = path.parent().and_then(Path::file_name);
+    parent.is_some_and(|name| ["changesets", "rehearsals", "noise"].iter().any(|known| name == *known))
+}
+
+/// The change whose record on the host cannot be read.
+fn damaged_change<'e>(error: &'e (dyn std::error::Error + Send + Sync + 'static)) -> Option<&'e str> {
+    match error.downcast_ref() {
+        Some(HostError::Damaged { change, .. }) => Some(change),
+        _ => None,
+    }
+}
+
+/// Whether a content is not in the store, which stands behind an I/O error of the file engine.
+fn misses_content(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        let io = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if io.is_some_and(|io| matches!(io.downcast_ref(), Some(BlobError::Absent(_)))) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 impl From<serde_json::Error> for Failure {

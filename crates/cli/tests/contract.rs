@@ -81,6 +81,9 @@ fn json_objects_hold_what_the_contract_names() {
         (&record["verdict"], &record["entries"], &record["volatile_paths"]),
         (&"ready".into(), &2.into(), &1.into())
     );
+    let logs = world.sh("install -m 0640 -o mail -g adm /dev/null /var/log/mine.log; touch /var/log/usual.log", 0);
+    let notes = logs["notes"].to_string();
+    assert!(notes.contains("/var/log/mine.log (0640, 8:4)") && !notes.contains("usual"), "{notes}");
     let shown = world.json(&["show", "--json", "r1"], 0);
     assert_eq!(shown["entries"][0]["path"], "/etc/greeting");
     assert_eq!(shown["entries"][1]["path"]["base64"], "L3Nydi9h/w==");
@@ -99,8 +102,146 @@ fn json_objects_hold_what_the_contract_names() {
     let entries = log["entries"].as_array().unwrap();
     assert!(entries.iter().all(|e| ["id", "kind", "at", "actor"].iter().all(|key| e.get(key).is_some())));
     let subjects: Vec<&Value> = entries.iter().map(|e| e.get("change").unwrap_or(&e["rehearsal"])).collect();
-    assert_eq!(subjects, ["r1", "c1", "c2"]);
+    assert_eq!(subjects, ["r1", "r2", "c1", "c2"]);
     assert_eq!(world.json(&["log", "--verify", "--json"], 0)["verified"], true);
+}
+
+/// Absolute links of the tree lead out of it when they are followed from outside. Of a copy, they would lead to the host: to
+/// its live sockets (Debian has `/var/run -> /run`), apt's configuration, Greenroom's own records.
+#[test]
+fn no_link_leads_out_of_a_copy() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let host = world.dir.path().join("host");
+    let places = [("var/run", "run"), ("etc/apt", "apt"), ("var/lib/greenroom", "greenroom")];
+    for (link, to) in places {
+        // Once outside, where only the host may come, and once where the link leads inside.
+        for place in [&host, &world.root().join(host.strip_prefix("/").unwrap())] {
+            std::fs::create_dir_all(place.join(to).join("apt.conf.d")).unwrap();
+        }
+        let link = world.root().join(link);
+        let _ = std::fs::remove_dir_all(&link).or_else(|_| std::fs::remove_file(&link));
+        std::os::unix::fs::symlink(host.join(to), link).unwrap();
+    }
+    let path = world.root().join("var/run/live");
+    let _server = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let list = || {
+        let found = Command::new("find").arg(&host).args(["-printf", "%p %y %T@ %C@\\n"]).output().unwrap();
+        String::from_utf8(found.stdout).unwrap()
+    };
+    let before = list();
+    world.sh("echo x > /etc/x", 0);
+    assert_eq!(list(), before, "the rehearsal reached out of its copies");
+    assert!(std::os::unix::net::UnixStream::connect(path).is_ok());
+}
+
+#[test]
+fn before_images_go_when_a_person_says_so_and_never_data() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    std::fs::write(world.root().join("etc/big"), vec![b'x'; 3 << 20]).unwrap();
+    world.sh("echo small > /etc/big; mkdir /srv/app; echo 1 > /srv/app/program", 0);
+    world.json(&["apply", "--json", "r1"], 0);
+    world.json(&["gc", "--json"], 0);
+    let nothing = world.json(&["gc", "--json", "--undo-older-than", "90d"], 0);
+    assert_eq!(nothing["way_back_dropped"]["changes"].as_array().unwrap().len(), 0);
+    let slots = world.root().join("var/lib/greenroom/changes");
+    let tried = world.json(&["gc", "--json", "--dry-run", "--undo-older-than", "1ms"], 0);
+    assert_eq!(tried["way_back_dropped"]["changes"], serde_json::json!(["c1"]));
+    assert!(tried["way_back_dropped"]["bytes"].as_u64().unwrap() >= 3 << 20, "{tried}");
+    assert!(slots.join("c1").exists());
+
+    // An undo moves aside what was written into a directory that goes: nobody else has it.
+    std::fs::write(world.root().join("srv/app/order"), "an order").unwrap();
+    world.json(&["undo", "--json", "c1"], 0);
+    let kept = world.json(&["gc", "--json", "--undo-older-than", "1ms"], 0);
+    assert_eq!(kept["way_back_dropped"]["kept"], serde_json::json!(["c1"]), "{kept}");
+    world.json(&["undo", "--json", "c2"], 0);
+    assert_eq!(world.read("srv/app/order").unwrap(), "an order");
+
+    let gone = world.json(&["gc", "--json", "--undo-older-than", "1ms"], 0);
+    assert_eq!(gone["way_back_dropped"]["changes"], serde_json::json!(["c1", "c2", "c3"]));
+    assert_eq!(std::fs::read_dir(&slots).unwrap().count(), 0);
+    for change in ["c1", "c2", "c3"] {
+        let refused = world.json(&["undo", "--json", change], 3);
+        assert!(refused["error"].as_str().unwrap().contains("before-images were dropped"), "{refused}");
+    }
+    assert!(world.json(&["show", "--json", "c1"], 0)["change"]["forgotten"].is_string());
+    let log = world.json(&["log", "--json"], 0);
+    let last = log["entries"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&last["kind"], &last["change"]), (&"forget".into(), &"c1".into()));
+    assert_eq!(world.json(&["log", "--verify", "--json"], 0)["verified"], true);
+    // The next change has a name of its own and all its rights.
+    world.sh("echo next > /etc/big", 0);
+    assert_eq!(world.json(&["apply", "--json", "r2"], 0)["change"], "c4");
+    world.json(&["undo", "--json", "c4"], 0);
+    assert_eq!(world.read("etc/big").unwrap(), "small\n");
+}
+
+/// What only a copy does: nspawn makes the mount points that it needs, overlayfs moves no directory with a long path.
+#[test]
+fn habits_of_copies_are_no_part_of_a_change() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let empty = |dir: &str| std::fs::remove_dir_all(world.root().join(dir)).unwrap();
+    empty("root");
+    std::fs::create_dir(world.root().join("root")).unwrap();
+    assert_eq!(world.sh("chmod 700 /root", 0)["entries"], 1);
+    ["root", "sys"].into_iter().for_each(empty);
+    assert_eq!(world.sh("echo x > /srv/x", 0)["entries"], 1);
+    assert_eq!(world.sh("echo x > /root/x", 0)["entries"], 2);
+    let long = format!("/srv/{}/{}", "a".repeat(150), "b".repeat(150));
+    std::fs::create_dir_all(world.root().join(&long[1..]).join("full")).unwrap();
+    let record = world.sh(&format!("rm -r {long}"), 1);
+    assert!(record["reasons"].to_string().contains("longer than 256 bytes"), "{record:#}");
+}
+
+/// Each kind of damage to what Greenroom keeps: it is named with what to do, nothing is touched, the rest goes on.
+#[test]
+fn damaged_state_is_named_and_the_rest_goes_on() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let state = world.dir.path().join("state");
+    let host = world.root().join("var/lib/greenroom");
+    let refuses = |args: &[&str], code: i32, words: &str, hint: &str| {
+        let said = world.json(args, code);
+        let (text, hints) = (said.to_string(), said["hints"].to_string());
+        assert!(text.contains(words) && hints.contains(hint), "{args:?}: {said:#}");
+    };
+    for (number, text) in [(1, "one"), (2, "two"), (3, "three")] {
+        assert_eq!(world.sh(&format!("echo {text} > /etc/{text}"), 0)["rehearsal"], format!("r{number}"));
+    }
+    world.json(&["apply", "--json", "r1"], 0);
+    let hash = |id: &str| world.json(&["show", "--json", id], 0)["entries"][0]["after"]["content"].clone();
+    let blob = hash("r2").as_str().unwrap().to_owned();
+    std::fs::remove_file(state.join("blobs").join(&blob[..2]).join(&blob))
+        .or_else(|_| std::fs::remove_file(state.join("blobs").join(&blob[..2]).join(&blob[2..])))
+        .unwrap();
+    refuses(&["apply", "--json", "r2"], 4, "not in the store", "rehearse it again");
+    std::fs::write(state.join("rehearsals/r2.json"), "{").unwrap();
+    refuses(&["show", "--json", "r2"], 4, "r2.json is damaged", "rehearse it again");
+    let changeset = world.json(&["show", "--json", "r3"], 0)["changeset"].as_str().unwrap().to_owned();
+    std::fs::remove_file(state.join("changesets").join(changeset)).unwrap();
+    refuses(&["apply", "--json", "r3"], 4, "No such file", "rehearse it again");
+    assert_eq!((world.read("etc/two"), world.read("etc/three")), (None, None));
+
+    let journal = host.join("changes/c1/journal");
+    let good = std::fs::read(&journal).unwrap();
+    std::fs::write(&journal, "junk").unwrap();
+    refuses(&["undo", "--json", "c1"], 4, "the record of c1 is damaged", "changes/c1");
+    assert_eq!(world.json(&["log", "--json"], 0)["entries"].as_array().unwrap().len(), 4);
+    std::fs::rename(host.join("changes/c1"), host.join("aside")).unwrap();
+    refuses(&["undo", "--json", "c1"], 3, "is gone", "rehearse the opposite");
+    std::fs::rename(host.join("aside"), host.join("changes/c1")).unwrap();
+    std::fs::write(&journal, good).unwrap();
+
+    // A ledger that is lost takes neither rehearsals nor the way back with it.
+    std::fs::write(state.join("ledger/ledger.db"), vec![b'x'; 8192]).unwrap();
+    refuses(&["undo", "--json", "c1"], 4, "the ledger failed", "move the ledger's directory aside");
+    std::fs::rename(state.join("ledger"), state.join("ledger.old")).unwrap();
+    assert_eq!(world.sh("echo four > /etc/four", 0)["rehearsal"], "r4");
+    assert_eq!(world.json(&["undo", "--json", "c1"], 0)["outcome"], "undone");
+    assert_eq!(world.read("etc/one"), None);
 }
 
 #[test]

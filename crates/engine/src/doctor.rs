@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use greenroom_host::copy::Copy;
+use greenroom_host::services::Pen;
 use serde::Serialize;
 
 /// One thing that was looked at.
@@ -34,6 +35,7 @@ pub fn examine(root: &Path, state: &Path) -> Vec<Finding> {
     out.push(bus(root));
     out.push(copies(root, state));
     out.push(network());
+    out.push(pens());
     out.push(room(state));
     out.push(exchange(root));
     out
@@ -92,6 +94,16 @@ fn copies(root: &Path, state: &Path) -> Finding {
 fn network() -> Finding {
     let outcome = greenroom_host::sys::ns::Network::new(9).map(|_| "a namespace with loopback".to_owned());
     finding("network namespaces", outcome.map_err(|e| e.to_string()), true, None)
+}
+
+/// Where live steps run, so that all they start can be ended.
+fn pens() -> Finding {
+    let outcome = match Pen::plan("doctor") {
+        Some(Pen::Scope(_)) => Ok("scopes of systemd".to_owned()),
+        Some(Pen::Group(dir)) => Ok(format!("below {}", dir.parent().unwrap_or(&dir).display())),
+        None => Err("none can be made: what a live step starts is not ended when the step is interrupted".to_owned()),
+    };
+    finding("control groups for live steps", outcome, false, Some("mount -t cgroup2 cgroup2 /sys/fs/cgroup"))
 }
 
 fn room(state: &Path) -> Finding {

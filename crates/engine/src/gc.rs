@@ -2,7 +2,7 @@
 //! names, contents that no changeset names, copies that a killed process left.
 //!
 //! Never dropped: anything that an applied change or its undo refers to, what the record of a host keeps for its diffs and
-//! reverts, and the before-images on the host itself. Rehearsals
+//! reverts, and the before-images on the host itself (see [`crate::apply::forget`] for those). Rehearsals
 //! that are being held meanwhile hold the lock of their copy, and nothing that is younger than an hour goes.
 
 use std::collections::BTreeSet;
@@ -17,6 +17,7 @@ use greenroom_store::blobs::BlobStore as _;
 use greenroom_store::ledger::{Filter, Ledger as _};
 use serde::Serialize;
 
+use crate::apply::Records;
 use crate::{EngineError, State};
 
 /// What to drop.
@@ -55,7 +56,9 @@ pub const YOUNG: Duration = Duration::from_secs(3600);
 /// The state cannot be read; nothing is dropped then.
 pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> {
     let mut gone = Gone::default();
-    let applied = applied(state)?;
+    let mut applied = applied(state)?;
+    // The host's own records know too, should the ledger have been begun anew.
+    applied.extend(Records::look(wanted.root).all()?.into_iter().map(|record| record.rehearsal));
     let names = state.rehearsals()?;
     let last = names.len().saturating_sub(wanted.keep);
     let (old, recent) = names.split_at(last);

@@ -47,6 +47,8 @@ impl Site {
         }
         let mut hidden = vec![PathBuf::from("/var/lib/greenroom")];
         let mut own = Vec::new();
+        // Behind a link too: a copy must neither show it nor hold it for something of the host's.
+        let state = std::fs::canonicalize(state).unwrap_or_else(|_| state.to_owned());
         if let Ok(inside) = state.strip_prefix(&root) {
             let inside = Path::new("/").join(inside);
             own.push(TreePath::new(std::os::unix::ffi::OsStrExt::as_bytes(inside.as_os_str())));
@@ -70,9 +72,10 @@ impl Site {
         (has("usr/lib/systemd/systemd") || has("lib/systemd/systemd")) && (has("sbin/init") || has("usr/sbin/init"))
     }
 
-    /// Units that must not start in a copy: those that own a store's data, a template for its instances, and Greenroom's own.
+    /// Units whose programs must not run in a copy: those that own a store's data, a template for its instances, and Greenroom's
+    /// own.
     #[must_use]
-    pub fn masked(&self) -> Vec<String> {
+    pub fn stood_in(&self) -> Vec<String> {
         let stores = self.stores.iter().flat_map(|store| store.units).map(|unit| unit.replace("@*.", "@."));
         stores.chain(crate::install::STARTED.map(str::to_owned)).collect()
     }

@@ -60,7 +60,13 @@ impl State {
     /// # Errors
     /// The ledger's.
     pub fn next_id(&self, letter: &str) -> Result<String, EngineError> {
-        Ok(format!("{letter}{}", self.ledger.next_id(letter)?))
+        loop {
+            let id = format!("{letter}{}", self.ledger.next_id(letter)?);
+            // A ledger that was lost and begun anew counts from the beginning: no rehearsal is written over.
+            if letter != "r" || !self.rehearsal_path(&id).exists() {
+                return Ok(id);
+            }
+        }
     }
 
     /// Keeps a changeset under its identity.

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use greenroom_engine::apply::{self, recover, undo};
-use greenroom_engine::drift::{Selection, Wanted, adopt, look, revert};
+use greenroom_engine::drift::{Depth, Selection, Wanted, adopt, look, revert};
 use greenroom_engine::gc::{self, collect};
 use greenroom_engine::{Asked, EngineError, Silent, State};
 use greenroom_host::apply::{Faults, NoFaults, POINTS};
@@ -76,7 +76,7 @@ fn picture(dir: &Path) -> String {
 
 fn drift(dir: &Path) -> Vec<String> {
     let state = State::open(&dir.join("state")).unwrap();
-    let (look, _) = look(&state, &dir.join("root"), false, &asked(), &Silent).unwrap();
+    let (look, _) = look(&state, &dir.join("root"), Depth::Changed, &asked(), &Silent).unwrap();
     assert!(look.problems.is_empty(), "{:?}", look.problems);
     look.drift.iter().map(|one| one.path().to_string()).collect()
 }
@@ -98,7 +98,7 @@ fn act(dir: &Path, verb: &str, faults: &dyn Faults) -> Result<(), EngineError> {
 
 /// A host with a record and a drift, ready for `verb`, in a directory of its own.
 fn ready(verb: &str) -> tempfile::TempDir {
-    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let dir = scratch();
     make(dir.path());
     assert!(drift(dir.path()).is_empty());
     edit(dir.path());
@@ -108,6 +108,12 @@ fn ready(verb: &str) -> tempfile::TempDir {
         _ => {}
     }
     dir
+}
+
+/// In memory: there are many worlds, and what a kill leaves is the same without waiting for a disk.
+fn scratch() -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    tempfile::tempdir_in(if shm.is_dir() { shm } else { Path::new("/var/tmp") }).unwrap()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `cargo xtask bench [ROW…]`: how fast, each against its named peer in the same run.
 //!
-//! Each row ([`copies`], [`running`], [`changed`], [`delivery`], [`watching`]) prepares a tree in the [`world`], then measures Greenroom
+//! Each row ([`copies`], [`running`], [`changed`], [`delivery`], [`scan`], [`watching`]) prepares a tree in the [`world`], then measures Greenroom
 //! and the peer in turn, several times, so that both see the same machine in the same minute. What is compared are medians.
 //! The results are printed and put into `docs/benchmarks.md` ([`report`]); a run of named rows replaces only these. Needs
 //! root and about 25 GB of room for a moment. Measures the release build: a debug build starts it anew.
@@ -13,6 +13,7 @@ mod delivery;
 mod measure;
 mod report;
 mod running;
+mod scan;
 mod watching;
 mod world;
 
@@ -21,6 +22,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use measure::Measured;
+pub(crate) use scan::{Walk, walk};
 use world::World;
 
 /// One thing that is measured.
@@ -38,6 +40,9 @@ const ROWS: &[Row] = &[
     Row { name: "apply", run: delivery::apply },
     Row { name: "watch", run: watching::all },
     Row { name: "memory", run: changed::memory },
+    Row { name: "scan", run: scan::warm },
+    Row { name: "aide", run: scan::aide },
+    Row { name: "million", run: scan::million },
 ];
 
 /// Measures the named rows, or all.

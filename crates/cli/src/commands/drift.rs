@@ -5,7 +5,7 @@ use greenroom_core::path::Shown;
 use greenroom_core::textdiff::{self, Limits};
 use greenroom_core::{Op, TreePath};
 use greenroom_engine::State;
-use greenroom_engine::drift::{Look, Pattern, Texts, look};
+use greenroom_engine::drift::{Depth, Look, Pattern, Texts, look};
 
 use super::status::{runtime, troubles};
 use crate::args::{Drift, Global};
@@ -18,7 +18,8 @@ const FEW: usize = 12;
 pub(super) fn run(global: &Global, args: &Drift, ui: &Ui) -> Result<u8, Failure> {
     let patterns: Vec<Pattern> = args.paths.iter().map(|text| Pattern::new(text)).collect::<Result<_, _>>()?;
     let state = super::open(global, ui)?;
-    let (mut look, mut texts) = look(&state, &global.root, args.full, &super::asked(), ui)?;
+    let depth = if args.full { Depth::Full } else { Depth::Changed };
+    let (mut look, mut texts) = look(&state, &global.root, depth, &super::asked(), ui)?;
     if !patterns.is_empty() {
         let meant = |path: &TreePath| patterns.iter().any(|pattern| pattern.matches(path));
         look.drift.retain(|one| meant(one.path()));

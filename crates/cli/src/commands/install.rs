@@ -13,6 +13,9 @@ pub(super) fn run(global: &Global, args: &Install, ui: &Ui) -> Result<u8, Failur
     let program = std::env::current_exe()?;
     let state = (global.state != Path::new("/var/lib/greenroom")).then_some(global.state.as_path());
     let done = install(&Wanted { root: &global.root, state, program: &program, start: !args.no_start })?;
+    // What the watch tells of is held against a record; it is made as early as can be.
+    let state = super::open(global, ui)?;
+    greenroom_engine::drift::record(&state, &global.root, &super::asked(), ui)?;
     tell(&done, ui)
 }
 

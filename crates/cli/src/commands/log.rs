@@ -9,7 +9,10 @@ use crate::ui::{Tone, Ui};
 pub(super) fn run(global: &Global, args: &Log, ui: &Ui) -> Result<u8, Failure> {
     // Whoever writes first recovers an interrupted transaction; a reader without the right to write sees it as it is.
     if rustix::process::geteuid().is_root() && global.state.exists() {
-        drop(super::open(global, ui)?);
+        // What cannot be recovered is no reason not to show what happened.
+        if let Err(failure) = super::open(global, ui) {
+            ui.say(&failure.message);
+        }
     }
     let ledger = SqliteLedger::open_read_only(&global.state.join("ledger")).map_err(fault)?;
     if args.verify {
@@ -36,6 +39,10 @@ fn fault(error: LedgerError) -> Failure {
     let mut failure = Failure::new(status::FAULT, error.to_string());
     let mut cause = std::error::Error::source(&error);
     while let Some(inner) = cause {
+        let io = inner.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied) {
+            failure.hints.push("Greenroom's state belongs to root: run it with sudo".to_owned());
+        }
         failure.causes.push(inner.to_string());
         cause = inner.source();
     }

@@ -159,7 +159,7 @@ pub(super) fn summary(record: &Rehearsal, ui: &Ui) -> String {
     );
     let id = &record.rehearsal;
     let next = match record.verdict {
-        Verdict::Ready if record.entries > 0 || !record.parts.is_empty() => {
+        Verdict::Ready if record.entries > 0 || !record.parts.is_empty() || !record.actions.is_empty() => {
             format!("greenroom show {id} --diff, then greenroom apply {id}")
         }
         Verdict::Ready => "nothing to apply".to_owned(),

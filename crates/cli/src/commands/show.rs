@@ -53,6 +53,12 @@ pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> 
     if let Some(change) = change.as_ref().filter(|change| change.rehearsal.is_empty()) {
         out.push_str(&by_hand(change, ui));
     }
+    if let Some(at) = change.as_ref().and_then(|change| change.forgotten.as_ref()) {
+        out.push_str(&format!(
+            "  {:<10} {} cannot be undone any more: its before-images were dropped on {at}\n",
+            "undo", args.id
+        ));
+    }
     let packages = rehearsal.as_ref().map(|r| r.effects.packages.as_slice()).unwrap_or_default();
     let what = What { state: &state, changeset: &changeset, root: &global.root };
     out.push_str(&what.paths(packages, args.diff.as_deref(), ui)?);
@@ -70,7 +76,7 @@ fn by_hand(change: &ChangeRecord, ui: &Ui) -> String {
         out.push_str(&format!("  why: {}\n", shown(why)));
     }
     for edit in &change.edits {
-        let by = edit.by.as_deref().map_or_else(|| "nobody that is known".to_owned(), shown);
+        let by = edit.by.as_deref().map_or_else(|| "somebody unknown".to_owned(), shown);
         out.push_str(&format!("  {} changed by {by}, last at {}\n", super::counted(edit.paths, "path"), edit.at));
     }
     for path in &change.no_way_back {

@@ -2,7 +2,7 @@
 
 use greenroom_core::drift::runtime::{Against, RuntimeDrift};
 use greenroom_core::path::Shown;
-use greenroom_engine::drift::{Look, Watching, look};
+use greenroom_engine::drift::{Depth, Look, Watching, look};
 use greenroom_host::watch::Attribution;
 
 use crate::args::{Global, Status};
@@ -14,13 +14,27 @@ const MOST: usize = 40;
 
 pub(super) fn run(global: &Global, args: &Status, ui: &Ui) -> Result<u8, Failure> {
     let state = super::open(global, ui)?;
-    let (look, _) = look(&state, &global.root, args.full, &super::asked(), ui)?;
+    let asked = super::asked();
+    let depth = match (args.full, args.scrub) {
+        (true, _) => Depth::Full,
+        (_, true) => Depth::Slice { part: today((asked.now)()) % SLICES, of: SLICES },
+        _ => Depth::Changed,
+    };
+    let (look, _) = look(&state, &global.root, depth, &asked, ui)?;
     if ui.json {
         ui.object(&look)?;
     } else {
         ui.print(&summary(&look, ui))?;
     }
     Ok(status::DONE)
+}
+
+/// The scrub takes so many days.
+const SLICES: u32 = 30;
+
+/// The day, counted from 1970.
+fn today(now: jiff::Timestamp) -> u32 {
+    u32::try_from(now.as_second() / 86_400).unwrap_or(0)
 }
 
 fn summary(look: &Look, ui: &Ui) -> String {

@@ -7,8 +7,9 @@ use greenroom_core::Changeset;
 use greenroom_core::change::ApplyOptions;
 use greenroom_core::plan::{Part, UnitAction};
 use greenroom_host::apply::{Error as HostError, Guard};
+use greenroom_host::services::Pen;
 
-use super::record::{ChangeRecord, PartRecord, Records, Standing, Step};
+use super::record::{ChangeRecord, Kind, PartRecord, Records, Standing, Step};
 use super::services::{Changed, Services, inverse};
 use super::{Place, Tools};
 use crate::EngineError;
@@ -57,8 +58,12 @@ impl Drive<'_> {
     /// # Errors
     /// A refusal: nothing was touched. Or a state that needs a person, which the error describes.
     pub(crate) fn run(&self, record: &mut ChangeRecord) -> Result<Ended, EngineError> {
-        self.records.begin(record)?;
         let mut services = Services::look(self.place)?;
+        if record.kind == Kind::Apply {
+            // What is as wanted already is none of this change's doing, and its undo leaves it so.
+            record.jobs.retain(|action| !services.is_so(action));
+        }
+        self.records.begin(record)?;
         let (jobs, options) = (directed(record), record.options.clone());
         let outcome = self.forward(record, &mut services, &jobs, &options);
         record.services.clone_from(&services.done);
@@ -123,14 +128,14 @@ impl Drive<'_> {
     /// Puts one part of files in place. The first thing that is touched on the host is touched here.
     fn files(
         &self,
-        record: &ChangeRecord,
+        record: &mut ChangeRecord,
         at: usize,
         touched: &mut bool,
         services: &mut Services<'_>,
         jobs: &[UnitAction],
         options: &ApplyOptions,
     ) -> Result<(), Stop> {
-        let id = &record.parts[at].host_id;
+        let id = &record.parts[at].host_id.clone();
         let meta = serde_json::json!({ "change": record.change });
         let stop = |touched: bool, error: HostError| {
             let stuck = matches!(error, HostError::Stuck { .. });
@@ -153,6 +158,7 @@ impl Drive<'_> {
             moved.moved_aside.iter().for_each(|path| {
                 self.tools.progress.note(&format!("{path} was not part of the change and went aside with it"))
             });
+            record.aside.extend(moved.moved_aside);
         } else {
             let staged = self
                 .guard
@@ -176,10 +182,8 @@ impl Drive<'_> {
             return Err(Stop::Failed(format!("live step {step} has no undo command")));
         };
         record.parts[at].step = Step::Begun;
-        self.records.write(record).map_err(|e| Stop::Failed(e.to_string()))?;
-        self.tools.hit("live.begun").map_err(|e| Stop::Failed(e.to_string()))?;
-        let (code, text) = (self.place.shell)(&command, timeout_s.map(Duration::from_secs))
-            .map_err(|e| Stop::Failed(e.to_string()))?;
+        let ran = self.step(record, at, "run", &command, timeout_s).map_err(|e| Stop::Failed(chain(&e)))?;
+        let (code, text) = ran;
         if code != 0 {
             let end = text.lines().last().unwrap_or_default();
             return Err(Stop::Failed(format!("live step {step} (`{command}`) ended with exit status {code}: {end}")));
@@ -187,6 +191,45 @@ impl Drive<'_> {
         record.parts[at].step = Step::Done;
         self.records.write(record).map_err(|e| Stop::Failed(e.to_string()))?;
         self.tools.hit("live.done").map_err(|e| Stop::Failed(e.to_string()))
+    }
+
+    /// Runs the command of a live step in a control group of its own, which is on record before it begins.
+    fn step(
+        &self,
+        record: &mut ChangeRecord,
+        at: usize,
+        which: &str,
+        command: &str,
+        timeout_s: Option<u64>,
+    ) -> Result<(i32, String), EngineError> {
+        let name = |tree: &String| format!("{tree}-{}-{}-{which}", record.change, at + 1);
+        let pen = self.place.pens.as_ref().and_then(|tree| Pen::plan(&name(tree)));
+        if self.place.pens.is_some() && pen.is_none() {
+            record
+                .notes
+                .push("there is no control group for live steps: what they start is not ended with them".to_owned());
+        }
+        record.parts[at].pen = pen.as_ref().map(Pen::name);
+        self.records.write(record)?;
+        self.tools.hit("live.begun")?;
+        let (code, text) = (self.place.shell)(command, timeout_s.map(Duration::from_secs), pen.as_ref())?;
+        if code == 0 {
+            pen.iter().for_each(Pen::leave);
+            record.parts[at].pen = None;
+        }
+        Ok((code, text))
+    }
+
+    /// Ends what a live step that failed or was interrupted has left running: it must not write while it is taken back.
+    fn end_steps(&self, record: &mut ChangeRecord) -> Result<(), EngineError> {
+        for part in &mut record.parts {
+            if let Some(pen) = part.pen.as_deref().and_then(Pen::named) {
+                pen.end()
+                    .map_err(EngineError::system(format!("end what a live step left running ({})", pen.name())))?;
+            }
+            part.pen = None;
+        }
+        Ok(())
     }
 
     /// Finishes a change whose every part had happened when it was interrupted.
@@ -221,6 +264,7 @@ impl Drive<'_> {
         // From here on a crash must not be taken for one on the way forward.
         record.standing = Standing::TakingBack;
         self.records.write(record)?;
+        self.end_steps(record)?;
         let mut services = Services::look(self.place)?;
         let back = inverse(&directed(record));
         let options = record.options.clone();
@@ -310,7 +354,7 @@ impl Drive<'_> {
         let Some(command) = command else {
             return Err(format!("live step {step} was begun and has no undo command"));
         };
-        let (code, text) = (self.place.shell)(&command, timeout_s.map(Duration::from_secs)).map_err(|e| chain(&e))?;
+        let (code, text) = self.step(record, at, "back", &command, timeout_s).map_err(|e| chain(&e))?;
         if code != 0 {
             return Err(format!(
                 "the undo of live step {step} (`{command}`) ended with exit status {code}: {}",

@@ -5,6 +5,7 @@
 //! the process in between, [`recover`] finishes it: forward when every part had happened, back otherwise.
 
 mod drive;
+mod forget;
 mod record;
 mod recover;
 mod refusal;
@@ -21,12 +22,14 @@ use greenroom_core::rehearsal::{Rehearsal, Verdict};
 use greenroom_core::{Changeset, TreePath};
 use greenroom_host::apply::{Conflict, Contents, Faults, HostState, check};
 use greenroom_host::scan::Tree;
-use greenroom_host::services::Manager;
+use greenroom_host::services::{Manager, Pen};
 use greenroom_store::blobs::DirBlobs;
 use greenroom_store::ledger::{Draft, Ledger as _};
 use serde::Serialize;
 
 pub(crate) use drive::{Drive, Ended, chain};
+pub use forget::{Forgotten, forget};
+pub(crate) use record::place as home;
 pub use record::{ChangeRecord, Edit, Kind, PartRecord, Records, Standing, Step};
 pub use recover::recover;
 pub use refusal::{Conflicts, describe};
@@ -37,13 +40,17 @@ pub(crate) use undo::{inverse_record, recorded};
 use crate::site::Site;
 use crate::{Asked, EngineError, Outcome, Progress, State};
 
-/// Runs a shell command where the services are: its exit status and the end of its output.
-pub(crate) type Shell<'a> = dyn Fn(&str, Option<Duration>) -> Result<(i32, String), EngineError> + 'a;
+/// Runs a shell command where the services are, in a control group of its own when one is given: its exit status and the end
+/// of its output.
+pub(crate) type Shell<'a> = dyn Fn(&str, Option<Duration>, Option<&Pen>) -> Result<(i32, String), EngineError> + 'a;
 
 /// Who runs the services of the tree that is changed.
 pub(crate) struct Place<'a> {
     pub(crate) manager: Manager<'a>,
     pub(crate) shell: &'a Shell<'a>,
+    /// Where live steps get a control group of their own, what the names of those of this tree begin with. A copy needs
+    /// none: it ends as a whole.
+    pub(crate) pens: Option<String>,
 }
 
 /// What a change needs besides the place.
@@ -174,7 +181,7 @@ pub fn apply(
     crate::drift::about_to(&site)?;
     progress.begin("putting it in place");
     let shell = live_shell(&site);
-    let place = Place { manager: Manager::of(&site.root), shell: &shell };
+    let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(pens(&site)) };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &wanted.health };
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: None };
@@ -288,6 +295,8 @@ pub(crate) fn proof_record(rehearsal: &Rehearsal, name: &str) -> ChangeRecord {
         notes: Vec::new(),
         no_way_back: Vec::new(),
         edits: Vec::new(),
+        aside: Vec::new(),
+        forgotten: None,
     }
 }
 
@@ -311,20 +320,26 @@ pub(crate) fn part_records(change: &str, parts: &[Part]) -> Vec<PartRecord> {
             host_id: if matches!(part, Part::Files { .. }) { name(at) } else { String::new() },
             part: part.clone(),
             step: Step::Waiting,
+            pen: None,
         })
         .collect()
 }
 
 /// Runs shell commands on this machine; in a tree that is not this machine's root, inside it.
-pub(crate) fn live_shell(site: &Site) -> impl Fn(&str, Option<Duration>) -> Result<(i32, String), EngineError> + '_ {
-    move |text, limit| {
-        let answer = if site.root == Path::new("/") {
-            Manager::Live.shell(text, limit)?
-        } else {
-            greenroom_host::services::shell_in(&site.root, text, limit)?
-        };
+pub(crate) fn live_shell(
+    site: &Site,
+) -> impl Fn(&str, Option<Duration>, Option<&Pen>) -> Result<(i32, String), EngineError> + '_ {
+    move |text, limit, pen| {
+        let answer = greenroom_host::services::shell(&site.root, text, limit, pen)?;
         Ok((answer.code, answer.text))
     }
+}
+
+/// What tells the control groups of this tree's live steps from those of another tree: both may have a change `c1`.
+pub(crate) fn pens(site: &Site) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let hash = greenroom_core::ContentHash::of(site.root.as_os_str().as_bytes()).to_string();
+    hash.chars().take(8).collect()
 }
 
 /// Writes the ledger and closes the change: in this order, so that a crash in between is finished by [`recover`].

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use greenroom_core::change::ApplyOptions;
 use greenroom_core::plan::{Part, UnitAction};
 use greenroom_core::{ContentHash, TreePath};
+use greenroom_host::sys::fs::resolve_in_root;
 use greenroom_store::ledger::Actor;
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,9 @@ pub struct PartRecord {
     /// How far a live step has come.
     #[serde(default)]
     pub step: Step,
+    /// The control group of its command that is under way, or was when it failed or Greenroom was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pen: Option<String>,
 }
 
 /// What one person or program had changed by hand.
@@ -141,6 +145,20 @@ pub struct ChangeRecord {
     /// Who had made what was adopted or reverted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edits: Vec<Edit>,
+    /// What was no part of the change and went aside with a directory that it removed: only the images have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<TreePath>,
+    /// When its before-images were dropped: it cannot be undone any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<String>,
+}
+
+/// Where a tree keeps what was done to it. Where a link leads there, it is followed within the tree: a copy has records of its
+/// own.
+pub(crate) fn place(root: &Path) -> PathBuf {
+    let below = |path: &str| resolve_in_root(root, Path::new(path)).ok();
+    let dir = below("var/lib/greenroom").or_else(|| Some(below("var/lib")?.join("greenroom")));
+    dir.unwrap_or_else(|| root.join("var/lib/greenroom"))
 }
 
 /// The records of one host.
@@ -155,7 +173,7 @@ impl Records {
     /// # Errors
     /// The directory cannot be made.
     pub fn open(root: &Path) -> Result<Self, EngineError> {
-        let dir = root.join("var/lib/greenroom");
+        let dir = place(root);
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir.join("records"));
         made.map_err(EngineError::file("make the directory", dir.join("records")))?;
         Ok(Self { root: root.to_owned(), dir })
@@ -164,7 +182,7 @@ impl Records {
     /// The same for reading, without making anything. A host on which nothing was ever done has no records.
     #[must_use]
     pub fn look(root: &Path) -> Self {
-        Self { root: root.to_owned(), dir: root.join("var/lib/greenroom") }
+        Self { root: root.to_owned(), dir: place(root) }
     }
 
     /// The host's tree.

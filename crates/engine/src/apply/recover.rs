@@ -56,7 +56,7 @@ pub fn recover(
         None => super::load(state, &record.parts.iter().map(|p| p.part.clone()).collect::<Vec<_>>())?,
     };
     let shell = super::live_shell(&site);
-    let place = Place { manager: Manager::of(&site.root), shell: &shell };
+    let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(super::pens(&site)) };
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: of.as_ref() };
     match record.standing {
         Standing::Open if all_happened(&drive, &record)? => drive.finish(&mut record)?,

@@ -85,7 +85,9 @@ pub(crate) fn host_error(error: HostError) -> EngineError {
 fn hint(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Busy { .. } => "wait until it is over and try again",
-        Refusal::NoRoom { .. } | Refusal::NoInodes { .. } => "make room there (greenroom gc, old logs) and try again",
+        Refusal::NoRoom { .. } | Refusal::NoInodes { .. } => {
+            "make room there and try again: old logs, greenroom gc, greenroom gc --undo-older-than 90d --dry-run"
+        }
         Refusal::NoExchange { .. } => "such a file system cannot be changed in one step; make it a `live` step",
         Refusal::Corrupt { .. } => "rehearse it again: the content is captured anew",
         Refusal::Record { .. } => "`greenroom log` lists what was done",

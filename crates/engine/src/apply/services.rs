@@ -1,6 +1,6 @@
 //! What happens to services around the files: stops before, everything else after, and whether all is well then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use greenroom_core::change::ApplyOptions;
@@ -33,6 +33,8 @@ impl Changed<'_> {
 pub(super) struct Services<'a> {
     place: &'a Place<'a>,
     failed_before: BTreeSet<String>,
+    /// What was up at the beginning.
+    up: BTreeSet<String>,
     /// What was done, in order.
     pub(super) done: Vec<UnitAction>,
 }
@@ -45,8 +47,19 @@ const SHORT: Duration = Duration::from_secs(20);
 
 impl<'a> Services<'a> {
     pub(super) fn look(place: &'a Place<'a>) -> Result<Self, EngineError> {
-        let failed_before = failed(&place.manager.units()?);
-        Ok(Self { place, failed_before, done: Vec::new() })
+        let units = place.manager.units()?;
+        let up = units.iter().filter(|(_, unit)| unit.is_up()).map(|(name, _)| name.clone()).collect();
+        Ok(Self { place, failed_before: failed(&units), up, done: Vec::new() })
+    }
+
+    /// Whether a unit was up that is to be started, or down that is to be stopped. A copy may have it otherwise: there a unit
+    /// can be kept from starting by a condition.
+    pub(super) fn is_so(&self, action: &UnitAction) -> bool {
+        match action.verb {
+            UnitVerb::Start => self.up.contains(&action.unit),
+            UnitVerb::Stop => !matches!(self.place.manager, Manager::None) && !self.up.contains(&action.unit),
+            UnitVerb::Restart | UnitVerb::Reload => false,
+        }
     }
 
     /// Stops what the change stops.
@@ -87,8 +100,50 @@ impl<'a> Services<'a> {
         }
         self.sysctl(changed)?;
         let maps = self.stale(changed);
-        let actions = plan::actions(jobs, &maps, options).into_iter().filter(|action| action.verb != UnitVerb::Stop);
-        actions.into_iter().try_for_each(|action| self.act(&action))
+        let mut actions = plan::actions(jobs, &maps, options);
+        actions.retain(|action| action.verb != UnitVerb::Stop);
+        let parts = self.wholes_first(&mut actions)?;
+        for action in actions {
+            // Restarting what it is part of has restarted it.
+            if parts
+                .get(&action.unit)
+                .is_some_and(|before| self.invocation(&action.unit).is_ok_and(|now| now != *before))
+            {
+                self.done.push(action);
+                continue;
+            }
+            self.act(&action)?;
+        }
+        Ok(())
+    }
+
+    /// A unit that is part of another (`PartOf=`) restarts with it; twice would be once too often. So the others come first;
+    /// of the parts the invocation is returned, which is another one after a restart.
+    fn wholes_first(&self, actions: &mut [UnitAction]) -> Result<BTreeMap<String, String>, String> {
+        let restarts: BTreeSet<String> =
+            actions.iter().filter(|a| a.verb == UnitVerb::Restart).map(|a| a.unit.clone()).collect();
+        let mut parts = BTreeMap::new();
+        if restarts.len() < 2 {
+            return Ok(parts);
+        }
+        for unit in &restarts {
+            let wholes = self.property(unit, "PartOf")?;
+            if wholes.split_whitespace().any(|whole| restarts.contains(whole)) {
+                parts.insert(unit.clone(), self.invocation(unit)?);
+            }
+        }
+        actions.sort_by_key(|action| parts.contains_key(&action.unit));
+        Ok(parts)
+    }
+
+    fn invocation(&self, unit: &str) -> Result<String, String> {
+        self.property(unit, "InvocationID")
+    }
+
+    fn property(&self, unit: &str, name: &str) -> Result<String, String> {
+        let option = format!("--property={name}");
+        let answer = self.place.manager.systemctl(&["show", "--value", &option, "--", unit], SHORT);
+        answer.map(|answer| answer.text.trim().to_owned()).map_err(|e| e.to_string())
     }
 
     /// Units that still run replaced files.
@@ -122,7 +177,7 @@ impl<'a> Services<'a> {
         let files = changed.iter().flat_map(Changed::sides).filter(|(path, _, now)| now.is_some() && is_sysctl(path));
         for (path, ..) in files {
             let quoted = format!("'{}'", path.to_string().replace('\'', "'\\''"));
-            let answer = (self.place.shell)(&format!("sysctl -q -e -p {quoted}"), Some(Duration::from_secs(30)))
+            let answer = (self.place.shell)(&format!("sysctl -q -e -p {quoted}"), Some(Duration::from_secs(30)), None)
                 .map_err(|e| e.to_string())?;
             // In a copy most parameters are the machine's and read-only: that is no failure of the change.
             if answer.0 != 0 && matches!(self.place.manager, Manager::Live) {
@@ -167,7 +222,8 @@ impl<'a> Services<'a> {
             return Err(format!("failed since: {}", fresh.into_iter().collect::<Vec<_>>().join(", ")));
         }
         for command in commands {
-            let (code, text) = (self.place.shell)(command, Some(Duration::from_secs(60))).map_err(|e| e.to_string())?;
+            let (code, text) =
+                (self.place.shell)(command, Some(Duration::from_secs(60)), None).map_err(|e| e.to_string())?;
             if code != 0 {
                 let end = text.lines().last().unwrap_or_default();
                 return Err(format!("the health command `{command}` ended with exit status {code}: {end}"));

@@ -30,6 +30,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     let all = records.all()?;
     may_be_undone(&of, &all)?;
     let changesets = recorded(&host, &of)?;
+    must_be_there(&of, &changesets)?;
     progress.begin("checking that the host is as the change left it");
     check(&site, &host, &of, &changesets, &all)?;
     let change = fresh_id(state, &records)?;
@@ -42,7 +43,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     crate::drift::about_to(&site)?;
     progress.begin("taking it back");
     let shell = super::live_shell(&site);
-    let place = Place { manager: Manager::of(&site.root), shell: &shell };
+    let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(super::pens(&site)) };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &wanted.health };
     let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: Some(&of) };
@@ -65,6 +66,8 @@ pub(crate) fn inverse_record(of: &ChangeRecord, change: &str) -> ChangeRecord {
         services: Vec::new(),
         notes: Vec::new(),
         edits: Vec::new(),
+        aside: Vec::new(),
+        forgotten: None,
         ..of.clone()
     }
 }
@@ -74,6 +77,12 @@ fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineEr
         return Err(EngineError::refused(
             format!("{} is not in place: it failed and was taken back at once", of.change),
             "there is nothing to undo",
+        ));
+    }
+    if let Some(at) = &of.forgotten {
+        return Err(EngineError::refused(
+            format!("{} cannot be undone any more: its before-images were dropped on {at}", of.change),
+            "rehearse the opposite; `greenroom show` has what it did",
         ));
     }
     let undone = all.iter().rev().find(|r| r.of.as_ref() == Some(&of.change) && r.standing == Standing::Done);
@@ -106,6 +115,18 @@ fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineEr
             "what it did has to be taken back by hand",
         )),
         None => Ok(()),
+    }
+}
+
+/// Without what the file engine keeps of a part, nothing would be undone and nothing would say so.
+fn must_be_there(of: &ChangeRecord, changesets: &[Option<Changeset>]) -> Result<(), EngineError> {
+    let gone = of.parts.iter().zip(changesets).find(|(part, known)| !part.host_id.is_empty() && known.is_none());
+    match gone {
+        None => Ok(()),
+        Some((part, _)) => Err(EngineError::refused(
+            format!("{} cannot be undone: what the host kept of it ({}) is gone", of.change, part.host_id),
+            "rehearse the opposite; `greenroom show` has what it did",
+        )),
     }
 }
 

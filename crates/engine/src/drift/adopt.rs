@@ -13,7 +13,7 @@ use greenroom_core::{Changeset, TreePath};
 use greenroom_host::apply::{Direction, Faults, Guard, HostState, Phase};
 
 use super::look::{Finding, find};
-use super::select::{Selection, Toward, select};
+use super::select::{Selection, Toward, select, whole_packages};
 use super::{edits, facts, moves};
 use crate::apply::{
     ChangeRecord, FromBlobs, Kind, Records, Report, Standing, Tools, close, fresh_id, host_error, part_records,
@@ -48,19 +48,24 @@ pub fn adopt(
     let host = HostState::open(&site.root).map_err(host_error)?;
     let guard = host.lock("adopt").map_err(host_error)?;
     let records = Records::open(&site.root)?;
-    let mut found = find(state, &site, Some(&guard), false, asked, progress)?;
+    let mut found = find(state, &site, &guard, asked, progress)?;
     let chosen = select(&found.look.drift, &wanted.selection, Toward::Host)?;
+    whole_packages(&found.look.drift, &found.look.groups, &chosen)?;
     let has_more = wanted.selection.all && !found.look.runtime.is_empty();
     if chosen.is_empty() && !has_more {
         return Err(EngineError::refused("no file differs from the record", "`greenroom status` says what does"));
     }
     let forward = super::changeset(&mut found, &chosen)?;
     let no_way_back = lost(state, &site, &mut found, &forward)?;
-    let (changeset, goes_forward) =
-        if no_way_back.is_empty() { (forward.into_inverse(), false) } else { (forward, true) };
+    let has_way_back = no_way_back.is_empty() && absent(&found, &chosen).is_empty();
+    let (changeset, goes_forward) = if has_way_back { (forward.into_inverse(), false) } else { (forward, true) };
     let change = fresh_id(state, &records)?;
     let mut record =
         ChangeRecord { forward: goes_forward, no_way_back, ..by_hand(state, Kind::Adopt, &change, &changeset, asked)? };
+    // What is missing of a package, and nobody knows how it was, is no entry of a changeset.
+    let absent = absent(&found, &chosen);
+    record.entries += absent.len();
+    record.no_way_back.extend(absent.iter().cloned());
     record.name = name(&found, &chosen);
     record.why.clone_from(&wanted.why);
     record.edits = edits(&found.look.drift, &chosen);
@@ -80,8 +85,16 @@ pub fn adopt(
     record.standing = Standing::Done;
     facts::adopted(&site, wanted.selection.all, &changeset.entries().iter().map(|e| e.path.clone()).collect())?;
     close(state, &records, &record, asked, &tools)?;
+    moves::decided(&site, &absent)?;
     moves::moved(state, &site, &guard, asked, &tools);
     Ok(Report::of(&record, began))
+}
+
+/// What is gone of packages since before there was a record.
+fn absent(found: &Finding, chosen: &[usize]) -> Vec<TreePath> {
+    let drift = chosen.iter().map(|at| &found.look.drift[*at]);
+    let absent = drift.filter(|d| d.entry.before.is_none() && d.entry.after.is_none());
+    absent.map(|d| d.path().clone()).collect()
 }
 
 fn put(guard: &Guard<'_>, record: &ChangeRecord, changeset: &Changeset, tools: &Tools<'_>) -> Result<(), EngineError> {
@@ -134,6 +147,8 @@ pub(super) fn by_hand(
         notes: Vec::new(),
         no_way_back: Vec::new(),
         edits: Vec::new(),
+        aside: Vec::new(),
+        forgotten: None,
     })
 }
 

@@ -5,14 +5,14 @@
 //! where the host has the same content at another path; each by its hash. `kept/KEY` in the state directory lists what a host's
 //! record needs, so that collecting garbage leaves it alone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
 use greenroom_core::path::Shown;
 use greenroom_core::{ContentHash, Node, TreePath};
-use greenroom_host::dpkg::{Database, Package, deb_content};
+use greenroom_host::dpkg::{Database, Package, deb_contents};
 use greenroom_host::scan::Tree;
 use greenroom_store::blobs::{BlobError, BlobStore as _};
 
@@ -110,12 +110,9 @@ pub(super) fn gather(
             missing.push(need);
         }
     }
-    let mut out = Vec::new();
-    for need in missing {
-        if state.blobs.verify(need.hash).is_err() && !from_package(state, tree, need, elsewhere) {
-            out.push(need.path.clone());
-        }
-    }
+    from_packages(state, tree, &missing, elsewhere);
+    let gone = missing.into_iter().filter(|need| state.blobs.verify(need.hash).is_err());
+    let out = gone.map(|need| need.path.clone()).collect();
     state.blobs.sync().map_err(damaged(state))?;
     Ok(out)
 }
@@ -131,26 +128,22 @@ fn open(tree: &mut Tree, path: &TreePath) -> Result<Option<fs::File>, EngineErro
     tree.open_file(path).map_err(Into::into)
 }
 
-/// A package that cannot be read has nothing: that is all that matters here.
-fn from_package(state: &State, tree: &mut Tree, need: &Need<'_>, from: &Elsewhere<'_>) -> bool {
-    let owners = from.databases.iter().flatten().filter_map(|db| Some(db.package(db.owner(need.path)?)));
-    let mut tried: Vec<&Package> = Vec::new();
-    for package in owners {
-        if tried.iter().any(|one| (&one.name, &one.version) == (&package.name, &package.version)) {
-            continue;
-        }
-        tried.push(package);
-        let mut found = None;
-        let mut take = |reader: &mut dyn Read| {
-            found = Some(state.blobs.put_reader(reader).map_err(io::Error::other)?);
-            Ok(())
-        };
-        let read = deb_content(tree, package, need.path, &mut take);
-        if read.is_ok() && found == Some(need.hash) {
-            return true;
+/// Takes out of each package of the cache what it may have. One that cannot be read has nothing; whether a content is the one that
+/// is needed its hash says, in the store.
+fn from_packages(state: &State, tree: &mut Tree, needs: &[&Need<'_>], from: &Elsewhere<'_>) {
+    let mut of: BTreeMap<(&str, &str), (&Package, Vec<TreePath>)> = BTreeMap::new();
+    for need in needs {
+        for database in from.databases.iter().flatten() {
+            let Some(package) = database.owner(need.path).map(|id| database.package(id)) else { continue };
+            let (_, paths) = of.entry((&package.name, &package.version)).or_insert((package, Vec::new()));
+            paths.push(need.path.clone());
         }
     }
-    false
+    for (package, paths) in of.values() {
+        let mut take =
+            |_: &TreePath, reader: &mut dyn Read| state.blobs.put_reader(reader).map(drop).map_err(io::Error::other);
+        let _ = deb_contents(tree, package, paths, &mut take);
+    }
 }
 
 /// The file that lists what the record of the host at `root` needs.

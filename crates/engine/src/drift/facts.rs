@@ -13,6 +13,7 @@ use greenroom_core::drift::runtime::{Facts, RuntimeDrift, compare};
 use greenroom_host::facts;
 
 use super::merge::merge;
+use super::place::beside;
 use crate::EngineError;
 use crate::site::Site;
 use crate::state::write_durably;
@@ -21,7 +22,7 @@ const RECORD: &str = "facts.json";
 const BEFORE: &str = "facts.before";
 
 fn path(root: &Path, name: &str) -> PathBuf {
-    greenroom_host::baseline::dir(root).join(name)
+    beside(root, name)
 }
 
 fn read(root: &Path, name: &str) -> Result<Option<Facts>, EngineError> {
@@ -43,7 +44,12 @@ fn write(root: &Path, name: &str, facts: &Facts) -> Result<(), EngineError> {
 }
 
 fn now(site: &Site) -> Result<Facts, EngineError> {
-    facts::look(&site.root).map_err(EngineError::system("look at what runs on this host"))
+    let mut now = facts::look(&site.root).map_err(EngineError::system("look at what runs on this host"))?;
+    if let Some(running) = &mut now.running {
+        let own = facts::own_units();
+        running.units.retain(|unit, _| !own.contains(unit));
+    }
+    Ok(now)
 }
 
 /// Takes the present look on record.

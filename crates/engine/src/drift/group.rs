@@ -129,7 +129,10 @@ impl Seat {
         }
         let more = if programs.len() > NAMED { ", …" } else { "" };
         let programs = programs[..programs.len().min(NAMED)].join(", ");
-        let with = if programs.is_empty() { String::new() } else { format!(" ({programs}{more})") };
+        let mut with = if programs.is_empty() { String::new() } else { format!(" ({programs}{more})") };
+        if let (Some(unit), Some(_)) = (&self.unit, &self.person) {
+            with.push_str(&format!(" in {unit}"));
+        }
         let who = Actor {
             user: self.person.clone(),
             terminal: self.terminal.clone(),
@@ -138,9 +141,14 @@ impl Seat {
             ..Actor::default()
         };
         let place = self.terminal.as_ref().or(self.unit.as_ref()).or(self.person.as_ref());
+        let mut paths: Vec<String> = session.iter().take(2).map(|at| drift[*at].path().to_string()).collect();
+        if session.len() > paths.len() {
+            paths.push(format!("{} more", session.len() - paths.len()));
+        }
+        let last = paths.pop().unwrap_or_default();
         Group {
             id: format!("session:{}@{}", place.map_or("", String::as_str), first.at),
-            title: format!("{} paths by {}{with}", session.len(), who.words()),
+            title: format!("{} and {last} by {}{with}", paths.join(", "), who.words()),
             paths: session.len(),
         }
     }
@@ -185,7 +193,7 @@ fn trees(drift: &mut [Drift], alone: &[usize], groups: &mut Vec<Group>) {
 fn single(drift: &Drift) -> Group {
     let who = match &drift.actor {
         Some(actor) => format!("by {}", Shown(actor.words().as_bytes())),
-        None => drift.found_by.words().to_owned(),
+        None => format!("({})", drift.found_by.words()),
     };
     let verb = verb(drift);
     Group { id: format!("path:{}", drift.path()), title: format!("{} {verb} {who}", drift.path()), paths: 1 }
@@ -201,5 +209,61 @@ pub fn verb(drift: &Drift) -> &'static str {
         Op::Modify => "modified",
         Op::Replace => "replaced by another kind of file",
         Op::Metadata => "metadata changed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use greenroom_core::{Entry, Kind, Mtime};
+
+    fn drift(path: &str, kind: Kind, at: &str, actor: Option<Actor>) -> Drift {
+        let (mtime, xattrs) = (Mtime::default(), Box::default());
+        let node = Node { kind, mode: 0o644, flags: 0, uid: 0, gid: 0, mtime, xattrs, link: None };
+        let entry = Entry { path: path.into(), before: None, after: Some(Box::new(node)) };
+        let found_by = if actor.is_some() { FoundBy::Watch } else { FoundBy::Scan };
+        Drift { entry, found_by, actor, at: format!("2026-11-27T{at}Z"), group: String::new() }
+    }
+
+    fn by(login: &str, terminal: Option<&str>, unit: Option<&str>, process: &str) -> Option<Actor> {
+        let own = |text: &str| Some(text.to_owned());
+        let (terminal, unit) = (terminal.map(str::to_owned), unit.map(str::to_owned));
+        Some(Actor { login: own(login), user: own("root"), terminal, unit, process: own(process), ..Actor::default() })
+    }
+
+    #[test]
+    fn sessions_programs_and_trees_are_one_each() {
+        let mut all = vec![
+            drift("/a", Kind::Fifo, "10:00:00", by("anna", Some("pts/1"), None, "vim")),
+            drift("/b", Kind::Fifo, "10:29:00", by("anna", Some("pts/1"), Some("session-1.scope"), "sed")),
+            drift("/c", Kind::Fifo, "11:30:00", by("anna", Some("pts/1"), None, "sed")),
+            drift("/d", Kind::Fifo, "10:00:01", by("bob", Some("pts/1"), None, "sed")),
+            drift("/e", Kind::Fifo, "10:00:02", by("root", None, Some("puppet.service"), "puppet")),
+            drift("/f", Kind::Fifo, "10:00:03", by("root", None, Some("puppet.service"), "puppet")),
+            drift("/g", Kind::Fifo, "10:00:03", by("root", None, Some("puppet.service"), "puppet")),
+            drift("/h", Kind::Dir, "10:00:04", None),
+            drift("/h/x", Kind::Fifo, "10:00:04", None),
+            drift("/h/y", Kind::Fifo, "10:00:04", None),
+            drift("/hx\n", Kind::Fifo, "10:00:04", None),
+        ];
+        let none = Databases { record: None, host: None };
+        let groups = group(&mut all, &none, &[], &|_| None);
+        let titles: Vec<&str> = groups.iter().map(|g| g.title.as_str()).collect();
+        assert_eq!(
+            titles,
+            [
+                "/a and /b by anna on pts/1 (vim, sed)",
+                "/c created by anna (sed) as root on pts/1",
+                "/d created by bob (sed) as root on pts/1",
+                "/e, /f and 1 more by root (puppet) in puppet.service",
+                "/h: a new tree of 3 paths, found by scan",
+                "/hx\\n created (found by scan)",
+            ]
+        );
+        for one in &all {
+            let of: Vec<&Group> = groups.iter().filter(|g| g.id == one.group).collect();
+            assert_eq!(of.len(), 1, "{}", one.path());
+        }
+        assert_eq!(groups.iter().map(|g| g.paths).sum::<usize>(), all.len());
     }
 }

@@ -91,20 +91,22 @@ pub struct Recording {
 pub fn look(
     state: &State,
     root: &Path,
-    full: bool,
+    depth: Depth,
     asked: &Asked,
     progress: &dyn Progress,
 ) -> Result<(Look, Texts), EngineError> {
     let site = Site::look(root, state.dir())?;
     let host = HostState::open(&site.root).map_err(host_error)?;
-    let found = match host.lock("look at what differs") {
-        Ok(guard) => find(state, &site, Some(&guard), full, asked, progress)?,
+    let opened = match host.lock("look at what differs") {
+        // Only to bring the record up: a look can take minutes, and a change waits for nobody.
+        Ok(guard) => opened(state, &site, Some(&guard), asked, progress)?,
         // A change is under way: what can be said without it is said.
         Err(HostError::Refused(Refusal::Busy { .. })) if has_record(&site)? => {
-            find(state, &site, None, full, asked, progress)?
+            opened(state, &site, None, asked, progress)?
         }
         Err(error) => return Err(host_error(error)),
     };
+    let found = compare(&site, opened, false, depth, asked, progress)?;
     Ok((found.look, Texts { tree: found.tree, databases: found.databases }))
 }
 
@@ -143,19 +145,29 @@ pub struct Texts {
     databases: Databases,
 }
 
-/// Looks, under the host's lock where somebody has it.
+/// Looks, for a change of what is found: the host's lock is held until it is made.
 pub(super) fn find(
     state: &State,
     site: &Site,
-    guard: Option<&Guard<'_>>,
-    full: bool,
+    guard: &Guard<'_>,
     asked: &Asked,
     progress: &dyn Progress,
 ) -> Result<Finding, EngineError> {
-    let (baseline, place, recording) = opened(state, site, guard, asked, progress)?;
+    let opened = opened(state, site, Some(guard), asked, progress)?;
+    compare(site, opened, true, Depth::Changed, asked, progress)
+}
+
+fn compare(
+    site: &Site,
+    (baseline, place, recording): Opened,
+    locked: bool,
+    depth: Depth,
+    asked: &Asked,
+    progress: &dyn Progress,
+) -> Result<Finding, EngineError> {
     progress.begin("comparing this host with its record");
     let now = (asked.now)();
-    let options = Options { depth: if full { Depth::Full } else { Depth::Changed }, ..Options::new(&site.policy, now) };
+    let options = Options { depth, ..Options::new(&site.policy, now) };
     let scanned = baseline.scan(&options)?;
     // It only spares the next scan some work.
     let _ = baseline.refresh(scanned.refresh);
@@ -165,14 +177,12 @@ pub(super) fn find(
     let log = Log::read(&site.root, Some(since)).map_err(EngineError::system("read the watch's log"))?;
     let mut problems: Vec<Problem> = scanned.problems.iter().map(problem).collect();
     let mut differences = scanned.differences;
-    if guard.is_none() {
-        under_way(site, &place, &mut differences, &mut problems)?;
-    }
+    let in_between = !locked && under_way(site, &place, &mut differences, &mut problems)?;
     let mut drift: Vec<Drift> = differences.into_iter().map(|one| drifted(one, &log, since, now)).collect();
     add_from_before(&mut drift, &place.modified, &baseline, since)?;
     let transactions = dpkg::history(&mut tree, Some(&since.to_string()));
     let groups = grouped(&mut drift, &databases, &transactions, &mut tree, &mut problems);
-    let (runtime, gaps) = facts::differences(site)?;
+    let (runtime, gaps) = if in_between { Default::default() } else { facts::differences(site)? };
     problems.extend(gaps.into_iter().map(|what| Problem { path: None, what }));
     let look = Look {
         baseline_at: stamp(baseline.meta().at),
@@ -188,6 +198,9 @@ pub(super) fn find(
     Ok(Finding { look, baseline, databases, tree })
 }
 
+/// A record, which changes are in it, and whether it was made just now.
+type Opened = (Baseline, Place, Option<Recording>);
+
 /// The record, brought up to the last change; made when there is none and the lock is held.
 fn opened(
     state: &State,
@@ -195,7 +208,7 @@ fn opened(
     guard: Option<&Guard<'_>>,
     asked: &Asked,
     progress: &dyn Progress,
-) -> Result<(Baseline, Place, Option<Recording>), EngineError> {
+) -> Result<Opened, EngineError> {
     let place = Place::read(&site.root)?;
     // An interrupted first record is none.
     let is_new = place.as_ref().is_some_and(|place| !place.whole);
@@ -215,11 +228,11 @@ fn first(
     guard: &Guard<'_>,
     asked: &Asked,
     progress: &dyn Progress,
-) -> Result<(Baseline, Place, Option<Recording>), EngineError> {
+) -> Result<Opened, EngineError> {
     let began = Instant::now();
     progress.begin("recording this host for the first time");
-    let (_, seq) = moves::fresh(guard.host(), &Place::default())?;
-    let mut place = Place { whole: false, seq, modified: Vec::new() };
+    let (_, changes) = moves::fresh(guard.host(), &Place::default())?;
+    let mut place = Place { whole: false, changes, modified: Vec::new() };
     place.write(&site.root)?;
     let sink = Sink { blobs: &state.blobs, kept: Mutex::default() };
     let options = Options { keep: Some(&sink), ..Options::new(&site.policy, (asked.now)()) };
@@ -278,25 +291,28 @@ impl Keep for Sink<'_> {
     }
 }
 
-/// Without the lock a change may be under way: its paths are nobody's drift.
+/// Without the lock a change may be under way, or may have come and gone since: its paths are nobody's drift.
 fn under_way(
     site: &Site,
     place: &Place,
     differences: &mut Vec<Difference>,
     problems: &mut Vec<Problem>,
-) -> Result<(), EngineError> {
-    let Some(host) = HostState::find(&site.root).map_err(host_error)? else { return Ok(()) };
-    let later = host.changes().map_err(host_error)?.into_iter().filter(|r| r.seq > place.seq);
-    let mut paths: BTreeSet<TreePath> = BTreeSet::new();
+) -> Result<bool, EngineError> {
+    let Some(host) = HostState::find(&site.root).map_err(host_error)? else { return Ok(false) };
+    let later = host.changes().map_err(host_error)?.into_iter().filter(|r| !place.changes.contains(&r.id));
+    let (mut paths, mut changes) = (BTreeSet::new(), Vec::new());
     for record in later {
         // One that is being written just now has touched nothing.
         let Ok(changeset) = host.changeset(&record) else { continue };
         paths.extend(changeset.entries().iter().map(|e| e.path.clone()));
+        changes.push(record.id);
     }
-    differences.retain(|d| !paths.contains(&d.entry.path));
-    let what = format!("a change is under way: {} paths that it touches are left out", paths.len());
-    problems.push(Problem { path: None, what });
-    Ok(())
+    if !changes.is_empty() {
+        differences.retain(|d| !paths.contains(&d.entry.path));
+        let what = format!("{} is under way: {} paths that it touches are left out", changes.join(", "), paths.len());
+        problems.push(Problem { path: None, what });
+    }
+    Ok(!changes.is_empty())
 }
 
 fn problem(trouble: &Trouble) -> Problem {

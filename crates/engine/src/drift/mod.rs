@@ -12,7 +12,7 @@
 //! ```
 //!
 //! **The record moves behind the changes.** The file engine's own records of a host say in order what Greenroom did to it. Beside
-//! the record stands the number of the last one that is in it; whoever looks first brings in what came later. So a crash between
+//! the record stands which of them are in it; whoever looks first brings in what came later. So a crash between
 //! a change and the move of the record leaves nothing that is wrong, and a change never waits for it.
 
 pub mod adopt;
@@ -41,7 +41,9 @@ pub use revert::revert;
 pub use select::{Pattern, Selection};
 
 pub(crate) use adopt::recover as recover_adoption;
-pub(crate) use moves::{about_to, moved};
+pub(crate) use moves::{about_to, bring_up, moved};
+
+pub use greenroom_host::baseline::Depth;
 
 use crate::apply::Edit;
 use crate::{EngineError, State};

@@ -1,13 +1,13 @@
 //! Brings into the record what Greenroom did to the host since it was there last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use greenroom_core::{Node, TreePath};
 use greenroom_host::apply::{Direction, Faults, Guard, HostState, Phase, Record};
 use greenroom_host::baseline::{Baseline, Options};
 use greenroom_host::scan::Tree;
 
-use super::place::Place;
+use super::place::{Place, beside};
 use super::{contents, facts, packages};
 use crate::apply::{Tools, host_error};
 use crate::site::Site;
@@ -16,14 +16,14 @@ use crate::{Asked, EngineError, State};
 /// What Greenroom's changes made of paths, in their order.
 pub(super) type Moved = BTreeMap<TreePath, Option<Box<Node>>>;
 
-/// The host's changes that are not in the record yet, the earliest first, and the number up to which they are then.
-pub(super) fn fresh(host: &HostState, place: &Place) -> Result<(Vec<Record>, u64), EngineError> {
+/// The host's changes that are not in the record yet, the earliest first, and all that are in it then.
+pub(super) fn fresh(host: &HostState, place: &Place) -> Result<(Vec<Record>, BTreeSet<String>), EngineError> {
     let known = host.changes().map_err(host_error)?;
     // Nothing comes after one that is open; whoever finishes it decides about it.
-    let decided = known.into_iter().take_while(|r| !r.phase.is_open()).filter(|r| r.seq > place.seq);
-    let decided: Vec<Record> = decided.collect();
-    let last = decided.last().map_or(place.seq, |r| r.seq);
-    Ok((decided.into_iter().filter(|r| r.phase == Phase::Closed).collect(), last))
+    let decided: Vec<Record> = known.into_iter().take_while(|record| !record.phase.is_open()).collect();
+    let all = decided.iter().map(|record| record.id.clone()).collect();
+    let is_fresh = |record: &Record| record.phase == Phase::Closed && !place.changes.contains(&record.id);
+    Ok((decided.into_iter().filter(is_fresh).collect(), all))
 }
 
 /// What the paths of these changes are after them.
@@ -51,8 +51,13 @@ pub(super) fn catch_up(
     let mut place = whole(site)?;
     faults.hit("record.begun").map_err(EngineError::system("go on after record.begun"))?;
     facts::settle(site)?;
-    let (records, last) = fresh(guard.host(), &place)?;
-    if last == place.seq {
+    let (records, all) = fresh(guard.host(), &place)?;
+    if all == place.changes {
+        return Ok((baseline, place));
+    }
+    if records.is_empty() {
+        place.changes = all;
+        place.write(&site.root)?;
         return Ok((baseline, place));
     }
     let effect = effect(guard.host(), &records)?;
@@ -65,15 +70,25 @@ pub(super) fn catch_up(
     faults.hit("record.advanced").map_err(EngineError::system("go on after record.advanced"))?;
     packages::moved(site, &effect, &mut tree)?;
     place.modified.retain(|one| !effect.contains_key(&one.path));
-    place.seq = last;
+    place.changes = all;
     place.write(&site.root)?;
     Ok((baseline, place))
+}
+
+/// Somebody decided about files of packages that were missing when the record was made.
+pub(super) fn decided(site: &Site, paths: &[TreePath]) -> Result<(), EngineError> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let mut place = whole(site)?;
+    place.modified.retain(|one| !paths.contains(&one.path));
+    place.write(&site.root)
 }
 
 /// How far a record has come that is there.
 pub(super) fn whole(site: &Site) -> Result<Place, EngineError> {
     let damaged = || EngineError::Damaged {
-        path: greenroom_host::baseline::dir(&site.root),
+        path: beside(&site.root, ""),
         source: "its moved.json is missing; without it nobody knows which changes are in the record".into(),
     };
     Place::read(&site.root)?.filter(|place| place.whole).ok_or_else(damaged)
@@ -84,15 +99,29 @@ pub(crate) fn about_to(site: &Site) -> Result<(), EngineError> {
     facts::about_to(site)
 }
 
-/// After a change: brings the record up, if there is one. Should it fail, the next look does it.
+/// Brings the record up, if there is one.
+///
+/// # Errors
+/// It cannot be read or written; it is as it was then.
+pub(crate) fn bring_up(
+    state: &State,
+    site: &Site,
+    guard: &Guard<'_>,
+    asked: &Asked,
+    faults: &dyn Faults,
+) -> Result<(), EngineError> {
+    if !Place::read(&site.root)?.is_some_and(|place| place.whole) {
+        return Ok(());
+    }
+    match Baseline::open(&site.root)? {
+        Some(baseline) => catch_up(state, site, guard, baseline, asked, faults).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The same after a change. Should it fail, the next look does it.
 pub(crate) fn moved(state: &State, site: &Site, guard: &Guard<'_>, asked: &Asked, tools: &Tools<'_>) {
-    let done = Baseline::open(&site.root).map_err(EngineError::from).and_then(|baseline| match baseline {
-        Some(baseline) if Place::read(&site.root)?.is_some_and(|place| place.whole) => {
-            catch_up(state, site, guard, baseline, asked, tools.faults).map(|_| ())
-        }
-        _ => Ok(()),
-    });
-    if let Err(error) = done {
+    if let Err(error) = bring_up(state, site, guard, asked, tools.faults) {
         tools.progress.note(&format!("the record of this host will be moved by the next status: {error}"));
     }
 }

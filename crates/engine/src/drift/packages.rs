@@ -10,6 +10,7 @@ use greenroom_host::dpkg::Database;
 use greenroom_host::scan::Tree;
 
 use super::moves::Moved;
+use super::place::beside;
 use crate::EngineError;
 use crate::site::Site;
 use crate::state::write_durably;
@@ -18,7 +19,7 @@ use crate::state::write_durably;
 const LARGEST: u64 = 256 << 20;
 
 fn path(root: &Path) -> PathBuf {
-    greenroom_host::baseline::dir(root).join("packages.moved")
+    beside(root, "packages.moved")
 }
 
 /// The packages of the record; `None`: the tree had none.

@@ -1,16 +1,25 @@
-//! How far the record has come: the last of the host's changes that is in it, and what was not as its package brought it when the
+//! How far the record has come: which of the host's changes are in it, and what was not as its package brought it when the
 //! record was made. A file beside the record, `moved.json`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use greenroom_core::TreePath;
 use greenroom_host::baseline::Modified;
+use greenroom_host::sys::fs::resolve_in_root;
 use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
 use crate::state::write_durably;
+
+/// A file beside the record. Links on the way stay in the tree.
+pub(super) fn beside(root: &Path, name: &str) -> PathBuf {
+    let dir = resolve_in_root(root, Path::new("var/lib/greenroom/baseline"));
+    let dir = dir.unwrap_or_else(|_| crate::apply::home(root).join("baseline"));
+    if name.is_empty() { dir } else { dir.join(name) }
+}
 
 /// A file from before there was a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,8 +49,8 @@ impl From<&Modified> for Before {
 pub(super) struct Place {
     /// The record was made to its end.
     pub(super) whole: bool,
-    /// The number of the last change that is in it.
-    pub(super) seq: u64,
+    /// The host's changes that are in it, of those that the file engine still has.
+    pub(super) changes: BTreeSet<String>,
     /// What was not as its package brought it, and nobody has decided about.
     #[serde(default)]
     pub(super) modified: Vec<Before>,
@@ -49,7 +58,7 @@ pub(super) struct Place {
 
 impl Place {
     fn path(root: &Path) -> PathBuf {
-        greenroom_host::baseline::dir(root).join("moved.json")
+        beside(root, "moved.json")
     }
 
     /// Reads it; `None`: there is none.
@@ -67,7 +76,7 @@ impl Place {
     pub(super) fn write(&self, root: &Path) -> Result<(), EngineError> {
         use std::os::unix::fs::DirBuilderExt as _;
         let path = Self::path(root);
-        let dir = greenroom_host::baseline::dir(root);
+        let dir = beside(root, "");
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(EngineError::file("make the directory", dir))?;
         let text = serde_json::to_vec(self)

@@ -13,11 +13,11 @@ use greenroom_host::services::Manager;
 
 use super::adopt::{Wanted, by_hand, name};
 use super::look::{Finding, find};
-use super::select::{Toward, select};
+use super::select::{Toward, select, whole_packages};
 use super::{edits, moves, units};
 use crate::apply::{
     ChangeRecord, Drive, FromBlobs, Kind, Place, Records, Report, Tools, close, conflicts, fresh_id, host_error,
-    live_shell, refused,
+    live_shell, pens, refused,
 };
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
@@ -37,8 +37,9 @@ pub fn revert(
     let host = HostState::open(&site.root).map_err(host_error)?;
     let guard = host.lock("revert").map_err(host_error)?;
     let records = Records::open(&site.root)?;
-    let mut found = find(state, &site, Some(&guard), false, asked, progress)?;
+    let mut found = find(state, &site, &guard, asked, progress)?;
     let chosen = select(&found.look.drift, &wanted.selection, Toward::Record)?;
+    whole_packages(&found.look.drift, &found.look.groups, &chosen)?;
     if chosen.is_empty() {
         return Err(EngineError::refused("no file differs from the record", "`greenroom status` says what does"));
     }
@@ -65,7 +66,7 @@ pub fn revert(
     progress.begin("bringing it back");
     moves::about_to(&site)?;
     let shell = live_shell(&site);
-    let place = Place { manager: Manager::of(&site.root), shell: &shell };
+    let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(pens(&site)) };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &[] };
     let changesets = vec![Some(changeset)];

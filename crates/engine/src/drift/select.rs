@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use globset::GlobMatcher;
-use greenroom_core::drift::Drift;
+use greenroom_core::drift::{Drift, Group};
 use greenroom_core::{Entry, Node, TreePath, policy};
 
 use crate::EngineError;
@@ -100,6 +100,21 @@ pub(super) fn select(drift: &[Drift], wanted: &Selection, toward: Toward) -> Res
     }
     let chosen: BTreeSet<usize> = (0..drift.len()).filter(|at| is_meant(&drift[*at])).collect();
     Ok(along(drift, chosen, toward).into_iter().collect())
+}
+
+/// Changes of packages go together: they share the package manager's records, and files without their records (or the other way
+/// round) are a broken host.
+pub(super) fn whole_packages(drift: &[Drift], groups: &[Group], chosen: &[usize]) -> Result<(), EngineError> {
+    let is_change = |id: &str| id.starts_with("package:") || id.starts_with("packages:");
+    let is_left = |at: &usize| is_change(&drift[*at].group) && chosen.binary_search(at).is_err();
+    if !chosen.iter().any(|at| is_change(&drift[*at].group)) || !(0..drift.len()).any(|at| is_left(&at)) {
+        return Ok(());
+    }
+    let all: Vec<&Group> = groups.iter().filter(|group| is_change(&group.id)).collect();
+    let titles: Vec<&str> = all.iter().map(|group| group.title.as_str()).collect();
+    let names: Vec<String> = all.iter().map(|group| format!("--group {}", group.id)).collect();
+    let what = format!("packages share their records, so what changed of them goes together: {}", titles.join("; "));
+    Err(EngineError::refused(what, format!("name all of it: {}", names.join(" "))))
 }
 
 /// Adds what has to come along, until nothing more does. `drift` is sorted by path.
@@ -208,6 +223,11 @@ mod tests {
             let found: Vec<String> = found.into_iter().map(|at| drift[at].path().to_string()).collect();
             assert_eq!(found, *expected, "{pattern} {toward:?}");
         }
+        let mut of_packages = world();
+        of_packages[0].group = "package:a".to_owned();
+        of_packages[9].group = "packages:b".to_owned();
+        let fits = |chosen: &[usize]| whole_packages(&of_packages, &[], chosen).is_ok();
+        assert!(fits(&[1, 2]) && fits(&[0, 9]) && fits(&[0, 1, 9]) && !fits(&[0]) && !fits(&[1, 9]));
         let group = Selection { groups: vec!["path:/b".into()], ..Selection::default() };
         assert_eq!(select(&drift, &group, Host).unwrap(), [3, 4, 5]);
         let all = Selection { all: true, ..Selection::default() };

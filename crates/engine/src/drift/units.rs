@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use greenroom_core::plan::{Reason, UnitAction, UnitVerb};
+use greenroom_core::plan::{Reason, UnitAction, UnitVerb, is_never_restarted};
 use greenroom_core::{Changeset, TreePath};
 use greenroom_host::dpkg::Database;
 use greenroom_host::scan::Tree;
@@ -37,7 +37,9 @@ pub(super) fn of(
             reload.extend(text.split(|b| *b == b'\n').filter_map(|line| unit_of(&TreePath::new(line))));
         }
     }
-    let is_service = |unit: &String| unit.ends_with(".service") && !unit.contains("@.");
+    // Nobody named them: what is never restarted on its own account is not restarted here.
+    let is_service =
+        |unit: &String| unit.ends_with(".service") && !unit.contains("@.") && !is_never_restarted(unit, &[]);
     let action = |verb| move |unit| UnitAction { unit, verb, reason: Reason::Named };
     let reload = reload.into_iter().filter(|unit| is_service(unit) && !restart.contains(unit));
     let reload: Vec<UnitAction> = reload.map(action(UnitVerb::Reload)).collect();

@@ -19,7 +19,7 @@ use crate::EngineError;
 const UNITS: &str = "etc/systemd/system";
 
 /// What the timer runs.
-const SCRUB: &str = "status --quiet";
+const SCRUB: &str = "status --quiet --scrub";
 
 /// A unit, its text, and the target that wants it.
 struct Unit {
@@ -90,7 +90,7 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Vec<Done>, EngineError> {
     let state = wanted.state.map_or_else(String::new, |state| format!("--state {} ", quoted(state)));
     let mut out = Vec::new();
     for unit in &ALL {
-        let text = unit.text.replace("@PROGRAM@", &format!("{program} {state}").trim_end().to_owned());
+        let text = unit.text.replace("@PROGRAM@", format!("{program} {state}").trim_end());
         let text = text.replace("@SCRUB@", SCRUB);
         out.push(write(&root, &format!("{UNITS}/{}", unit.name), &text)?);
         if let Some(target) = unit.wanted_by {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use greenroom_core::rehearsal::{Destination as Reached, Net};
 use greenroom_host::sources::package_sources;
+use greenroom_host::sys::fs::resolve_in_root;
 use greenroom_host::sys::ns::Network;
 use greenroom_net::egress::{AllowEntry, AllowList, Destination, Egress, EgressReport, Limits};
 
@@ -73,7 +74,7 @@ impl Outside {
     /// Tells apt in the copy, whatever proxy the host's own configuration names. The file is Greenroom's own and is never
     /// part of what a change did.
     pub(super) fn configure_apt(&self, copy: &Path) -> Result<(), EngineError> {
-        let dir = copy.join("etc/apt/apt.conf.d");
+        let Ok(dir) = resolve_in_root(copy, Path::new("/etc/apt/apt.conf.d")) else { return Ok(()) };
         let Ok(meta) = fs::symlink_metadata(&dir) else { return Ok(()) };
         if self.proxy.is_none() || !meta.is_dir() {
             return Ok(());

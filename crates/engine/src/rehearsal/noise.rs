@@ -53,7 +53,8 @@ impl Noise {
         hand.stop(false);
         let captured = hand.capture(common.site, &Self::default(), &Nowhere, true)?;
         let changed = captured.changeset.entries().iter().map(|entry| entry.path.clone());
-        Ok(Self(changed.collect()))
+        let logs = captured.logs.into_iter().map(|log| log.path);
+        Ok(Self(changed.chain(logs).collect()))
     }
 }
 

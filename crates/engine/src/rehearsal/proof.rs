@@ -8,6 +8,7 @@ use greenroom_core::plan::Part;
 use greenroom_core::rehearsal::{Rehearsal, TestRun, Verdict};
 use greenroom_core::{Changeset, TreePath};
 use greenroom_host::apply::{HostState, NoFaults};
+use greenroom_host::services::Pen;
 
 use super::keep::Nowhere;
 use super::network::Outside;
@@ -79,8 +80,10 @@ fn put_and_take_back(
     let host = HostState::open(&root).map_err(host_error)?;
     let guard = host.lock("rehearsal").map_err(host_error)?;
     let records = Records::open(&root)?;
-    let shell = |text: &str, limit: Option<Duration>| second.shell(text, limit).map(|(ended, text)| (ended.code, text));
-    let place = Place { manager: second.manager(), shell: &shell };
+    let shell = |text: &str, limit: Option<Duration>, _: Option<&Pen>| {
+        second.shell(text, limit).map(|(ended, text)| (ended.code, text))
+    };
+    let place = Place { manager: second.manager(), shell: &shell, pens: None };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: &NoFaults, progress, health: &[] };
     let changesets = apply::load(state, &record.parts)?;
@@ -102,7 +105,7 @@ fn put_and_take_back(
             refuse(
                 record,
                 Verdict::ChangeFailed,
-                format!("what was captured cannot be put in place: {}", chain(&error)),
+                format!("what was captured cannot be put in place: {}{}", chain(&error), long_path(&error)),
             );
             return Ok(false);
         }
@@ -139,7 +142,8 @@ fn take_back(back: &Back<'_>, change: &ChangeRecord, record: &mut Rehearsal) -> 
             Ok(false)
         }
         Err(error) => {
-            let restless = if let EngineError::Conflicts(found) = &error { restless(found) } else { String::new() };
+            let mut restless = if let EngineError::Conflicts(found) = &error { restless(found) } else { String::new() };
+            restless.push_str(long_path(&error));
             refuse(record, Verdict::CannotBeUndone, format!("taking it back failed: {}{restless}", chain(&error)));
             Ok(false)
         }
@@ -154,6 +158,20 @@ fn restless(found: &apply::Conflicts) -> String {
         names.join(", "),
         crate::site::VOLATILE_LIST
     )
+}
+
+/// What a copy cannot show although the host could do it: overlayfs remembers where a directory came from, up to 256 bytes
+/// (`redirect_max` of the kernel's module, for the whole machine).
+fn long_path(error: &EngineError) -> &'static str {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(inner) = cause {
+        let io = inner.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::CrossesDevices) {
+            return ". A copy cannot move a directory whose path is longer than 256 bytes; the host can. Make that a `live` step";
+        }
+        cause = inner.source();
+    }
+    ""
 }
 
 fn refuse(record: &mut Rehearsal, verdict: Verdict, why: String) {

@@ -10,8 +10,8 @@ use greenroom_core::change::{Action, CopyFile, Step};
 use greenroom_core::plan::Part;
 use greenroom_core::rehearsal::{Rehearsal, StepRun, Verdict};
 use greenroom_core::{Changeset, plan};
-use greenroom_host::capture::Captured;
-use greenroom_host::copy::{Command, Ended, Output};
+use greenroom_host::capture::{Captured, Log};
+use greenroom_host::copy::{Command, Ended, Output, is_stood_in};
 use greenroom_host::services::Units;
 use greenroom_host::services::jobs::{self, Recorder};
 
@@ -73,6 +73,7 @@ pub(super) fn first_copy(
     let marks = run.steps(&first, record)?;
     record.timings.run_ms = millis(began);
     note_services(recorder, &before, &first, record)?;
+    note_stand_ins(common, record);
     let watched = watch.finish(&first, &outside);
     let orderly = keeps_new_data(&first, common);
     first.stop(orderly);
@@ -109,6 +110,19 @@ fn note_services(
         record.actions = plan::actions(&found, &[], &record.wishes);
     }
     Ok(())
+}
+
+/// Says of which units the action was measured on what stands in for them, and what will happen for real.
+pub(super) fn note_stand_ins(common: &Common<'_>, record: &mut Rehearsal) {
+    let stood_in = common.site.stood_in();
+    let of = record.actions.iter().filter(|action| is_stood_in(&action.unit, &stood_in));
+    let list: Vec<String> = of.map(|action| format!("{} {}", action.verb.word(), action.unit)).collect();
+    if !list.is_empty() {
+        record.notes.push(format!(
+            "not run in the copy, which has no copy of their data: apply will really {}; whether that works was not rehearsed",
+            list.join(", ")
+        ));
+    }
 }
 
 /// Whether the change made data of a store that the host did not have: its server should end in good order.
@@ -232,6 +246,7 @@ impl Run<'_, '_> {
         record.data = captured.data;
         record.boot = captured.boot;
         record.sockets = captured.sockets;
+        record.notes.extend(note_logs(&captured.logs));
         let last = captured.changeset;
         let mut parts = Vec::new();
         let whole = if marks.is_empty() {
@@ -263,6 +278,20 @@ impl Run<'_, '_> {
         let id = self.state.save_changeset(changeset)?;
         Ok(Some(Part::Files { changeset: id, entries: changeset.entries().len() }))
     }
+}
+
+/// Names log files that apply does not make, and that a service may be unable to make for itself.
+fn note_logs(logs: &[Log]) -> Option<String> {
+    let show = |log: &Log| format!("{} ({:04o}, {}:{})", log.path, log.mode, log.uid, log.gid);
+    let more = if logs.len() > 5 { format!(" and {} more", logs.len() - 5) } else { String::new() };
+    let list: Vec<String> = logs.iter().take(5).map(show).collect();
+    (!list.is_empty()).then(|| {
+        format!(
+            "log files are volatile, and apply does not make {}{more}: a service that may not make its own needs a `live` step \
+             (install -m … -o … /dev/null FILE)",
+            list.join(", ")
+        )
+    })
 }
 
 fn word(action: &Action) -> &'static str {

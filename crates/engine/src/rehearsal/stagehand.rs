@@ -69,7 +69,7 @@ impl<'a> Stagehand<'a> {
             return Ok(());
         }
         let root = self.copy.root();
-        let mut booted = Booted::start(&self.copy, &self.runner(&root), &common.site.masked())?;
+        let mut booted = Booted::start(&self.copy, &self.runner(&root), &common.site.stood_in())?;
         let settled = booted.settle(SETTLE)?;
         if settled.state != "running" && settled.state != "degraded" {
             progress.note(&format!(
@@ -158,7 +158,21 @@ impl<'a> Stagehand<'a> {
         at_rest: bool,
     ) -> Result<Captured, EngineError> {
         let class = |path: &greenroom_core::TreePath, is_dir: bool| site.policy.class(path, is_dir);
-        let is_noise = |path: &greenroom_core::TreePath| noise.contains(path);
+        let root = self.copy.root();
+        let is_noise =
+            |path: &greenroom_core::TreePath| noise.contains(path) || is_mount_point(&site.root, &root, path);
         Ok(capture(&self.copy, &Rules { class: &class, noise: &is_noise, at_rest }, keep)?)
     }
+}
+
+/// Directories that nspawn makes in a tree that has none, because it needs them.
+const MOUNT_POINTS: &[&str] = &["/dev", "/proc", "/root", "/run", "/sys", "/tmp"];
+
+/// Whether a new path is one of those, and nobody has put anything there.
+fn is_mount_point(host: &Path, copy: &Path, path: &greenroom_core::TreePath) -> bool {
+    let known = MOUNT_POINTS.iter().find(|known| greenroom_core::TreePath::from(**known) == *path);
+    known.map(|known| known.trim_start_matches('/')).is_some_and(|known| {
+        let entries = std::fs::read_dir(copy.join(known));
+        host.join(known).symlink_metadata().is_err() && entries.is_ok_and(|mut entries| entries.next().is_none())
+    })
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use super::error::{Context as _, Error, Refusal};
-use super::filesystems::remove_foreign;
+use super::filesystems::{SlotDirs, remove_foreign};
 use super::host::{Guard, HostState};
 use super::metadata::LOCKS;
 use super::record::{Direction, Phase, Record, RecordKind};
@@ -22,6 +22,22 @@ pub enum Keep {
 }
 
 impl Guard<'_> {
+    /// How many bytes the images of a change take on the disk.
+    ///
+    /// # Errors
+    /// [`Refusal::Record`] when it is unknown; [`Error::Io`].
+    pub fn images_size(&self, id: &str) -> Result<u64, Error> {
+        let record = self.host.record(id)?;
+        let dir = self.host.record_dir(&record.owner)?;
+        let fail = || format!("measure the images of {id}");
+        if matches!(fs::status(dir.as_fd(), b"slots"), Err(error) if is_absence(&error)) {
+            return Ok(0);
+        }
+        let slots = SlotDirs::open(self.host.tree()?.fd(), dir.as_fd(), &record.owner, &record.tops)?;
+        let sizes = (0..slots.count()).map(|index| size_of(slots.get(index)));
+        sizes.sum::<io::Result<u64>>().context(fail)
+    }
+
     /// Forgets a change with all that took it back or redid it, and removes their images.
     ///
     /// # Errors
@@ -45,6 +61,19 @@ impl Guard<'_> {
         // The owner goes last: until then the others can be read.
         chain.iter().rev().try_for_each(|record| remove_record(self.host, record))
     }
+}
+
+/// The bytes that all files below a directory take, of each name of a hard link its share.
+fn size_of(dir: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut bytes = 0;
+    for name in fs::names(dir, b"")? {
+        let status = fs::status(dir, &name)?;
+        bytes += status.blocks * 512 / u64::from(status.nlink.max(1));
+        if status.file_type() == types::DIR {
+            bytes += size_of(fs::open_dir(dir, &name)?.as_fd())?;
+        }
+    }
+    Ok(bytes)
 }
 
 /// Removes a record and, of an owner, its slots. First of all the journal is made to say that nothing is decided, so that an

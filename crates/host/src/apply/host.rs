@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use greenroom_core::{Changeset, ContentHash, changeset};
 use rustix::fs::FlockOperation;
@@ -70,21 +71,27 @@ impl HostState {
     /// Takes the lock. `holder` says what for, to others who find it taken. It is given back when the guard goes.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] at once when it is taken.
+    /// [`Refusal::Busy`] at once when it is taken by somebody who lives.
     pub fn lock(&self, holder: &str) -> Result<Guard<'_>, Error> {
         let fail = || "lock the host".to_owned();
         let file = match fs::create_file(self.state.as_fd(), b"lock") {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.open_lock().context(fail)?,
             other => other.context(fail)?,
         };
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let text = record::read_file(self.state.as_fd(), b"lock").unwrap_or_default();
-                let holder = String::from_utf8_lossy(&text).trim().to_owned();
-                return Err(Refusal::Busy { holder }.into());
+        let until = Instant::now() + INHERITED;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let text = record::read_file(self.state.as_fd(), b"lock").unwrap_or_default();
+                    let holder = String::from_utf8_lossy(&text).trim().to_owned();
+                    if !has_ended(&holder) || Instant::now() > until {
+                        return Err(Refusal::Busy { holder }.into());
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(other) => return Err(Error::Io { what: fail(), source: other.into() }),
             }
-            Err(other) => return Err(Error::Io { what: fail(), source: other.into() }),
         }
         let note = format!("process {}, {holder}\n", std::process::id());
         file.set_len(0).and_then(|()| (&file).write_all(note.as_bytes())).context(fail)?;
@@ -261,6 +268,19 @@ impl Guard<'_> {
         let in_place = |r: &&Record| r.owner == owner && matches!(r.phase, Phase::Done | Phase::Closed);
         records.iter().rev().find(in_place).map(|r| (r.id.clone(), r.direction))
     }
+}
+
+/// How long a lock may outlive its holder: a process that the holder was starting when it was killed shares it until it
+/// executes, and one that enters a control group first may take a while to get there.
+const INHERITED: Duration = Duration::from_secs(3);
+
+/// Whether the process that a lock names is gone.
+fn has_ended(holder: &str) -> bool {
+    let pid = holder.strip_prefix("process ").and_then(|rest| rest.split(',').next()?.parse::<u32>().ok());
+    pid.is_some_and(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+    })
 }
 
 /// Makes one directory of the way to the state, if it is not there, leaving its parent's mtime alone.

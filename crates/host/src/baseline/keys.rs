@@ -16,6 +16,7 @@ use std::os::unix::fs::FileExt as _;
 use greenroom_core::Mtime;
 
 use super::file::Slot;
+use super::places::Known;
 use crate::sys::fs::Status;
 
 pub(super) const MAGIC: &[u8; 16] = b"greenroom keys 1";
@@ -42,13 +43,13 @@ impl Key {
     pub(super) const NONE: Self = Self { ino: 0, ctime: Mtime { sec: 0, nsec: 0 }, unsure: true };
 
     /// Of an inode that was read; change times from `limit` on are not old enough to be trusted.
-    pub(super) fn of(status: &Status, limit: Mtime) -> Self {
-        Self { ino: status.ino, ctime: status.ctime, unsure: status.ctime >= limit }
+    pub(super) fn of(status: &Status, known: Known, limit: Mtime) -> Self {
+        Self { ino: number(status, known), ctime: status.ctime, unsure: status.ctime >= limit }
     }
 
     /// Whether nothing can have happened to this inode since.
-    pub(super) fn fits(&self, status: &Status) -> bool {
-        !self.unsure && self.ino == status.ino && self.ctime == status.ctime
+    pub(super) fn fits(&self, status: &Status, known: Known) -> bool {
+        known != Known::Reading && !self.unsure && self.ino == number(status, known) && self.ctime == status.ctime
     }
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {
@@ -68,6 +69,14 @@ impl Key {
         let nsec = u32::from_le_bytes(nsec);
         let ctime = Mtime { sec: i64::from_le_bytes(sec), nsec: nsec & !UNSURE };
         Self { ino: u64::from_le_bytes(ino), ctime, unsure: nsec & UNSURE != 0 }
+    }
+}
+
+/// The inode number; in an image mixed with the image's.
+fn number(status: &Status, known: Known) -> u64 {
+    match known {
+        Known::Image(image) => status.ino ^ image,
+        Known::Time | Known::Reading => status.ino,
     }
 }
 

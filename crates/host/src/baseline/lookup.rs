@@ -10,12 +10,11 @@ use super::record::dir_bytes;
 use super::row::{Row, State};
 use super::types::BaselineError;
 
+/// Takes a name and its row; `false`: no more of them.
+type Each<'e> = &'e mut dyn FnMut(&[u8], &Row<'_>) -> Result<bool, BaselineError>;
+
 /// Calls `each` with the names and rows in a directory, in order, until it says `false`.
-pub(super) fn rows(
-    pages: &Pages,
-    dir: &[u8],
-    each: &mut dyn FnMut(&[u8], &Row<'_>) -> Result<bool, BaselineError>,
-) -> Result<(), BaselineError> {
+pub(super) fn rows(pages: &Pages, dir: &[u8], each: Each<'_>) -> Result<(), BaselineError> {
     let mut page = Vec::new();
     for slot in pages.of(dir) {
         pages.read(slot, &mut page)?;

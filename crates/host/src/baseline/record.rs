@@ -62,7 +62,7 @@ pub(super) fn child(dir: Option<&TreePath>, name: &[u8]) -> TreePath {
     dir.map_or_else(TreePath::root, |dir| dir.join(name))
 }
 
-/// Opens a directory and lists it, or takes the names that are asked for.
+/// Opens a directory and lists it, or takes those of the names that are asked for that are there.
 pub(super) fn open_and_list(
     root: BorrowedFd<'_>,
     job: &Job,
@@ -81,7 +81,8 @@ pub(super) fn open_and_list(
     match &job.only {
         Some(only) => {
             names.clear();
-            only.iter().for_each(|name| names.push(name, 0));
+            let gone = |name: &[u8]| matches!(fs::status(fd.as_fd(), name), Err(error) if is_absence(&error));
+            only.iter().filter(|name| !gone(name)).for_each(|name| names.push(name, 0));
         }
         None => names.list(fd.as_fd(), buffer)?,
     }
@@ -230,9 +231,9 @@ impl<'a> Worker<'a> {
         self.common.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn directory(&mut self, queue: &Queue, job: Job) -> Result<(), BaselineError> {
+    fn directory(&mut self, queue: &Queue, job: &Job) -> Result<(), BaselineError> {
         let mut names = std::mem::take(&mut self.names);
-        let listed = open_and_list(self.common.root.as_fd(), &job, &mut names, &mut self.listing);
+        let listed = open_and_list(self.common.root.as_fd(), job, &mut names, &mut self.listing);
         let done = match listed {
             Ok(fd) => self.entries(job.dir.as_ref(), fd.as_fd(), &names),
             Err(error) => {
@@ -352,7 +353,7 @@ impl<'a> Worker<'a> {
             self.out().groups.add(shared, path.as_bytes());
         }
         self.filling.add(name, |out| put_node(out, node));
-        Key::of(status, self.common.limit).put(&mut self.keys);
+        Key::of(status, place.known, self.common.limit).put(&mut self.keys);
         if node.is_dir() {
             self.subdirs.push(name, 0);
         }

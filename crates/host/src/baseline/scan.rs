@@ -117,9 +117,9 @@ impl<'a> Worker<'a> {
         self.counts.bytes = self.reader.bytes;
     }
 
-    pub(super) fn directory(&mut self, queue: &Queue, job: Job) -> Result<(), BaselineError> {
+    pub(super) fn directory(&mut self, queue: &Queue, job: &Job) -> Result<(), BaselineError> {
         let mut names = std::mem::take(&mut self.names);
-        let done = self.listed(&job, &mut names);
+        let done = self.listed(job, &mut names);
         self.names = names;
         done?;
         queue.push(job.dir.as_ref(), std::mem::take(&mut self.subdirs));
@@ -268,7 +268,7 @@ impl<'a> Worker<'a> {
         }
         self.link(here, name, Some(&status), Some(state));
         let key = Key::get(&self.keys, at);
-        let sure = here.place.trusted && mounted.is_none() && key.fits(&status) && !self.is_due(here, name);
+        let sure = mounted.is_none() && key.fits(&status, here.place.known) && !self.is_due(here, name);
         if sure && state.content_fits(&status) {
             if !state.looks_like(&status) {
                 self.looks_other(here, name, state, &status)?;
@@ -327,7 +327,7 @@ impl<'a> Worker<'a> {
             Read::Node { mut node, status, .. } => {
                 let before = self.node(state)?;
                 if node.kind == before.kind && node.xattrs == before.xattrs {
-                    self.rekey(Key::of(&status, self.common.limit), at, slot);
+                    self.rekey(Key::of(&status, here.place.known, self.common.limit), at, slot);
                 }
                 // Groups are compared when all names are known.
                 node.link.clone_from(&before.link);
@@ -361,8 +361,7 @@ impl<'a> Worker<'a> {
         let status = match fs::status(fd, name) {
             Ok(status) => status,
             Err(error) => {
-                // A place to begin at need not be there.
-                if here.only.is_none() && self.is_managed(&path, false) || !is_absence(&error) {
+                if self.is_managed(&path, false) {
                     self.problems.push(Problem { path, trouble: unlisted(&error) });
                 }
                 return Ok(());

@@ -96,7 +96,7 @@ impl Queue {
         self,
         threads: usize,
         worker: impl Fn() -> Result<W, BaselineError> + Sync,
-        work: impl Fn(&mut W, &Self, Job) -> Result<(), BaselineError> + Sync,
+        work: impl Fn(&mut W, &Self, &Job) -> Result<(), BaselineError> + Sync,
     ) -> Result<Vec<W>, BaselineError> {
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -107,7 +107,7 @@ impl Queue {
             while let Some(job) = self.take() {
                 // A panic must not leave the others waiting.
                 let finish = Finish { queue: &self, result: Some(Ok(())) };
-                finish.with(work(&mut own, &self, job));
+                finish.with(work(&mut own, &self, &job));
             }
             Ok(own)
         };

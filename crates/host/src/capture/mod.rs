@@ -24,6 +24,7 @@ use greenroom_core::{Changeset, ContentHash, Entry, TreePath};
 
 use crate::copy::Copy;
 use crate::scan::{ScanError, Tree};
+use crate::sys::fs::types;
 
 /// Why a copy could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,21 @@ pub struct Captured {
     pub boot: Counted,
     /// Sockets, made or gone.
     pub sockets: Counted,
+    /// New volatile files with an owner or a mode of their own, below `/var/log`: whoever writes there may depend on it.
+    pub logs: Vec<Log>,
+}
+
+/// A log file that a change made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Where.
+    pub path: TreePath,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
 }
 
 /// Compares `copy` with the host that it is a clone of.
@@ -107,10 +123,15 @@ pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captur
     for layer in copy.layers() {
         let views = Views::open(layer)?;
         let found = candidates::find(&views)?;
+        let mut logs = Vec::new();
         let wanted = sift(found, &views, rules, |path, skip| {
             count(&mut out, skip, path);
             left_out_in.extend(path.parent());
+            if matches!(skip, Skip::Class(Class::Volatile)) && is_log(path) {
+                logs.push(path.clone());
+            }
         });
+        out.logs.extend(special(&views, logs, rules)?);
         let mut pairs = compare::read(&views, wanted)?;
         links::assign(&views, &mut pairs)?;
         compare::keep_all(&views, &pairs, rules, keep)?;
@@ -204,6 +225,27 @@ fn count(out: &mut Captured, skip: Skip, path: &TreePath) {
         Skip::Class(Class::Data) => out.data.add(path),
         Skip::Class(_) => out.volatile.add(path),
     }
+}
+
+/// The journal makes files of its own, with another name each time.
+fn is_log(path: &TreePath) -> bool {
+    path.starts_with(&"/var/log".into()) && !path.starts_with(&"/var/log/journal".into())
+}
+
+/// Those of the paths that are new files whose owner or mode is not what any service that runs as root would give them.
+fn special(views: &Views, paths: Vec<TreePath>, rules: &Rules<'_>) -> Result<Vec<Log>, ScanError> {
+    let (mut lower, mut merged) = views.trees()?;
+    let mut out = Vec::new();
+    for path in paths {
+        let inner =
+            TreePath::new(&path.as_bytes()[if views.at.depth() == 0 { 0 } else { views.at.as_bytes().len() }..]);
+        let Some(found) = merged.status(&inner)? else { continue };
+        let usual = found.uid == 0 && found.gid == 0 && found.mode & 0o7777 == 0o644;
+        if found.file_type() == types::FILE && !usual && !(rules.noise)(&path) && lower.status(&inner)?.is_none() {
+            out.push(Log { path, mode: found.mode & 0o7777, uid: found.uid, gid: found.gid });
+        }
+    }
+    Ok(out)
 }
 
 fn settle(

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::nspawn::{Command, Ended, Output, Runner, children, execute, kill_tree, process};
-use super::{Copy, CopyError};
+use super::{Copy, CopyError, stand_in};
 
 /// A copy that runs. Dropping it kills everything in it.
 #[derive(Debug)]
@@ -32,43 +32,18 @@ pub struct Settled {
     pub took: Duration,
 }
 
-/// Units of the host that have no sense in a copy or would only delay it; and why.
-const MASKED: &[&str] = &[
-    // They wait for a network that is not there.
-    "systemd-networkd-wait-online.service",
-    "NetworkManager-wait-online.service",
-    "ifupdown-wait-online.service",
-    // They ask the machine's cloud who it is.
-    "cloud-init.service",
-    "cloud-init-local.service",
-    "cloud-config.service",
-    "cloud-final.service",
-    // They take dpkg's lock at times of their own.
-    "apt-daily.timer",
-    "apt-daily-upgrade.timer",
-    "apt-daily.service",
-    "apt-daily-upgrade.service",
-    // They act on the machine itself.
-    "greenroom-agent.service",
-    "greenroom-watch.service",
-    "systemd-remount-fs.service",
-];
-
 impl Booted {
-    /// Boots a copy. `mask`: units that must not start in it.
+    /// Boots a copy. `stand_ins`: units whose programs must not run in it, besides those that make no sense there.
     ///
     /// # Errors
     /// [`CopyError::Boot`] with the last lines of the console.
-    pub fn start(copy: &Copy, runner: &Runner<'_>, mask: &[String]) -> Result<Self, CopyError> {
+    pub fn start(copy: &Copy, runner: &Runner<'_>, stand_ins: &[String]) -> Result<Self, CopyError> {
         let console = copy.dir().join("console");
         let mut args = runner.nspawn();
+        let units = stand_in::write(copy.dir().join("units"), stand_ins)
+            .map_err(CopyError::system("write what stands in for services"))?;
+        args.push(stand_in::bind(&units));
         args.extend(["--console=pipe".into(), "--boot".into(), OsString::from("fstab=no")]);
-        // A masked unit cannot be enabled either: what the host does not have, the change may be about to install.
-        let root = copy.root();
-        args.extend(
-            MASKED.iter().filter(|unit| has_unit(&root, unit)).map(|unit| format!("systemd.mask={unit}").into()),
-        );
-        args.extend(mask.iter().map(|unit| format!("systemd.mask={unit}").into()));
         let log = File::create(&console).map_err(CopyError::system("write the copy's console"))?;
         let errors = log.try_clone().map_err(CopyError::system("write the copy's console"))?;
         let began = Instant::now();
@@ -250,12 +225,6 @@ fn as_is(word: &OsStr) -> OsString {
         out.extend(std::iter::repeat_n(*byte, if *byte == b'$' { 2 } else { 1 }));
     }
     OsString::from_vec(out)
-}
-
-/// Whether a tree has a unit file of this name.
-fn has_unit(root: &Path, unit: &str) -> bool {
-    let dirs = ["etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
-    dirs.iter().any(|dir| root.join(dir).join(unit).symlink_metadata().is_ok())
 }
 
 /// Whether a process is PID 1 of a namespace below ours: `NSpid` has a second number and it is 1.

@@ -41,7 +41,8 @@ impl Group {
         let mut dirs = Vec::new();
         if !runs_systemd() {
             let table = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-            dirs.extend(table.lines().filter_map(hierarchy).map(|dir| dir.join(name)));
+            let used = table.lines().filter(|line| line.split(':').nth(1) != Some("freezer"));
+            dirs.extend(used.filter_map(hierarchy).map(|dir| dir.join(name)));
             dirs.retain(|dir| fs::create_dir(dir).is_ok());
             let allowed = dirs.iter().filter(|dir| dir.join("devices.deny").exists()).try_for_each(|dir| {
                 fs::write(dir.join("devices.deny"), "a")?;
@@ -74,6 +75,17 @@ impl Group {
         unsafe { command.pre_exec(enter) };
         Ok(())
     }
+}
+
+/// The directories of this process's own groups in which a group can hold processes of which all can be found: of the new
+/// hierarchy first, which ends a group at once, of the old freezer, of systemd's own.
+pub(crate) fn own_groups() -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let of = |name: &str| {
+        let line = table.lines().find(|line| line.split(':').nth(1) == Some(name))?;
+        hierarchy(line)
+    };
+    ["", "freezer", "name=systemd"].into_iter().filter_map(of).collect()
 }
 
 /// Lets the kernel get ready for a copy that is to be made soon, without waiting for it.
@@ -119,6 +131,7 @@ fn hierarchy(line: &str) -> Option<PathBuf> {
         "" => root.join("unified"),
         "name=systemd" => root.join("systemd"),
         "devices" => root.join("devices"),
+        "freezer" => root.join("freezer"),
         _ => return None,
     };
     let dir = mount.join(fields.next()?.trim_start_matches('/'));

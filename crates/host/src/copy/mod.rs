@@ -14,6 +14,7 @@ mod layers;
 mod nspawn;
 mod seat;
 mod sockets;
+mod stand_in;
 
 use std::fs::{self, File};
 use std::io;
@@ -21,11 +22,13 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 pub use booted::{Booted, Settled};
+pub(crate) use cgroup::own_groups;
 pub use cgroup::{Group, expect_copy};
 pub use layers::Layer;
 pub use nspawn::{Command, Ended, Limits, Output, Runner, with_tail};
 pub(crate) use nspawn::{execute, process};
 pub use seat::{Seat, Tap};
+pub use stand_in::is_stood_in;
 
 use rustix::fs::FlockOperation;
 

@@ -7,18 +7,22 @@
 //! `/tmp` are the copy's own anyway. A file system that cannot be overlaid is shown read-only, and its sockets stay.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+
+use crate::sys::fs;
 
 /// Deletes in the copy at `merged` every socket below `root` that some process of this machine has bound.
 pub(super) fn take_out(root: &Path, merged: &Path, notes: &mut Vec<String>) {
     let mut count = 0;
     for live in bound() {
         let Ok(inside) = live.strip_prefix(root) else { continue };
-        let theirs = merged.join(inside);
-        if theirs.symlink_metadata().is_ok_and(|m| m.file_type().is_socket()) && fs::remove_file(&theirs).is_ok() {
+        let (Some(parent), Some(name)) = (inside.parent(), inside.file_name()) else { continue };
+        // `/var/run` is an absolute link in Debian: followed from outside, it would lead to the live socket itself.
+        let Ok(parent) = fs::resolve_in_root(merged, parent) else { continue };
+        let theirs = parent.join(name);
+        if theirs.symlink_metadata().is_ok_and(|m| m.file_type().is_socket()) && std::fs::remove_file(&theirs).is_ok() {
             count += 1;
         }
     }
@@ -33,16 +37,16 @@ fn bound() -> BTreeSet<PathBuf> {
     let mut namespaces = BTreeSet::new();
     let mut places: BTreeSet<PathBuf> = BTreeSet::new();
     let mut relative: BTreeSet<PathBuf> = BTreeSet::new();
-    let Ok(processes) = fs::read_dir("/proc") else { return out };
+    let Ok(processes) = std::fs::read_dir("/proc") else { return out };
     for process in processes.flatten().map(|e| e.path()).filter(|p| is_process(p)) {
         for link in ["cwd", "root"] {
-            places.extend(fs::read_link(process.join(link)).ok());
+            places.extend(std::fs::read_link(process.join(link)).ok());
         }
-        let Ok(namespace) = fs::read_link(process.join("ns/net")) else { continue };
+        let Ok(namespace) = std::fs::read_link(process.join("ns/net")) else { continue };
         if !namespaces.insert(namespace) {
             continue;
         }
-        let table = fs::read(process.join("net/unix")).unwrap_or_default();
+        let table = std::fs::read(process.join("net/unix")).unwrap_or_default();
         for name in table.split(|b| *b == b'\n').skip(1).filter_map(name_of) {
             let path = PathBuf::from(std::ffi::OsStr::from_bytes(name));
             if path.is_absolute() {

@@ -3,6 +3,7 @@
 //! The content of a file before somebody changed it, where only the package has it. Whether it is the one that is wanted, its
 //! hash says; a package in the cache is not trusted for anything else.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 
@@ -45,33 +46,56 @@ pub fn deb_content(
     path: &TreePath,
     take: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
 ) -> Result<bool, DebError> {
+    let mut found = false;
+    deb_contents(tree, package, std::slice::from_ref(path), &mut |_, content| {
+        found = true;
+        take(content)
+    })?;
+    Ok(found)
+}
+
+/// The same for several paths in one pass. Of names that are one file in the package, one at least is given.
+///
+/// # Errors
+/// As [`deb_content`].
+pub fn deb_contents(
+    tree: &mut Tree,
+    package: &Package,
+    paths: &[TreePath],
+    take: &mut dyn FnMut(&TreePath, &mut dyn Read) -> io::Result<()>,
+) -> Result<(), DebError> {
     // apt writes `1:2.0` as `1%3a2.0`.
     let name = format!("{}_{}_{}.deb", package.name, package.version.replace(':', "%3a"), package.arch);
     let at = TreePath::from(ARCHIVES).join(name.as_bytes());
-    let Some(file) = open(tree, &at)? else { return Ok(false) };
-    content(file, path, take).map_err(|source| DebError::Package { path: at, source })
+    let Some(file) = open(tree, &at)? else { return Ok(()) };
+    contents(file, paths, take).map_err(|source| DebError::Package { path: at, source })
 }
 
-fn content(mut file: File, path: &TreePath, take: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> io::Result<bool> {
+/// Names in the package, and for each the path that was asked for.
+type Wanted = HashMap<TreePath, TreePath>;
+
+fn contents(
+    mut file: File,
+    paths: &[TreePath],
+    take: &mut dyn FnMut(&TreePath, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
     // Packages from before the merge of /usr have the old name, the tree has the new one, or the other way round.
-    match search(file.try_clone()?, &[path.clone(), other_name(path)], take)? {
-        Found::Content => Ok(true),
-        Found::Nothing => Ok(false),
-        // Its content stands under the name that came first.
-        Found::LinkTo(first) => {
-            file.rewind()?;
-            Ok(matches!(search(file, &[first], take)?, Found::Content))
-        }
+    let names = paths.iter().flat_map(|path| [(path.clone(), path.clone()), (other_name(path), path.clone())]);
+    let links = search(file.try_clone()?, &names.collect(), take)?;
+    if links.is_empty() {
+        return Ok(());
     }
+    // The content of a link stands under the name that came first.
+    file.rewind()?;
+    search(file, &links, take).map(drop)
 }
 
-enum Found {
-    Nothing,
-    Content,
-    LinkTo(TreePath),
-}
-
-fn search(file: File, wanted: &[TreePath], take: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>) -> io::Result<Found> {
+/// Gives the contents that are wanted; of links the names that have them.
+fn search(
+    file: File,
+    wanted: &Wanted,
+    take: &mut dyn FnMut(&TreePath, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<Wanted> {
     let Some((name, data)) = member(file, "data.tar")? else { return Err(bad("it holds no data.tar")) };
     let unpacked: Box<dyn Read> = match name.rsplit('.').next() {
         Some("tar") => Box::new(data),
@@ -83,25 +107,28 @@ fn search(file: File, wanted: &[TreePath], take: &mut dyn FnMut(&mut dyn Read) -
         _ => return Err(bad(&format!("{name} is compressed in a way that is not known here"))),
     };
     let mut tar = tar::Archive::new(unpacked);
+    let mut links = Wanted::new();
+    let mut left = wanted.values().collect::<HashSet<_>>().len();
     for entry in tar.entries()? {
-        let mut entry = entry?;
-        if !wanted.contains(&inside(&entry.path_bytes())) {
-            continue;
+        if left == 0 {
+            break;
         }
+        let mut entry = entry?;
+        let Some(path) = wanted.get(&inside(&entry.path_bytes())) else { continue };
         let kind = entry.header().entry_type();
         if kind.is_hard_link() {
             let first = entry.link_name_bytes().map(|to| inside(&to));
-            return first.map(Found::LinkTo).ok_or_else(|| bad("a link in it leads nowhere"));
-        }
-        if kind.is_file() {
+            links.insert(first.ok_or_else(|| bad("a link in it leads nowhere"))?, path.clone());
+            left -= 1;
+        } else if kind.is_file() {
             if entry.size() > LARGEST {
                 return Err(bad("the file in it is too large"));
             }
-            take(&mut entry)?;
-            return Ok(Found::Content);
+            take(path, &mut entry)?;
+            left -= 1;
         }
     }
-    Ok(Found::Nothing)
+    Ok(links)
 }
 
 /// `./usr/bin/x` as a path of the tree.

@@ -42,7 +42,7 @@ impl Excluded {
                 _ => continue,
             };
             // fnmatch(3) as dpkg calls it: `*` takes slashes too.
-            let pattern = pattern.trim().trim_matches('"');
+            let pattern = pattern.trim().trim_start_matches('=').trim().trim_matches('"');
             if let Ok(glob) = GlobBuilder::new(pattern).literal_separator(false).build() {
                 self.0.push((excludes, glob.compile_matcher()));
             }

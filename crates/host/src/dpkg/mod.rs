@@ -25,7 +25,7 @@ use md5::{Digest as _, Md5 as Md5Hasher};
 
 use crate::scan::{ScanError, Tree};
 
-pub use deb::{DebError, deb_content};
+pub use deb::{DebError, deb_content, deb_contents};
 pub use excluded::Excluded;
 pub use index::PackageId;
 pub use logs::history;

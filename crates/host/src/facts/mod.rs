@@ -15,6 +15,7 @@ mod diff;
 pub mod key;
 pub mod maps;
 mod mounts;
+mod own;
 mod ports;
 mod processes;
 mod rules;
@@ -34,6 +35,7 @@ use greenroom_core::effect::Stray;
 
 pub use key::host_state_key;
 pub use mounts::Mount;
+pub use own::own_units;
 pub use ports::Port;
 pub use rules::Rules;
 pub use running::look;

@@ -5,6 +5,7 @@
 //! what a change did to units. Not here: deciding what to restart (that is [`greenroom_core::plan`]).
 
 pub mod jobs;
+mod pen;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use greenroom_core::plan::{UnitAction, UnitVerb};
 
-use crate::copy::{Booted, Command, CopyError, Output, with_tail};
+pub use pen::Pen;
+
+use crate::copy::{Booted, CopyError, Output, with_tail};
 
 /// Who manages the services of a tree.
 #[derive(Clone, Copy)]
@@ -67,21 +70,6 @@ impl Manager<'_> {
         let ended =
             crate::copy::execute(crate::copy::process(&args), Output::To(&mut sink), Some(limit), "start systemctl")?;
         Ok(Answer { code: ended.code, text: String::from_utf8_lossy(&text).into_owned() })
-    }
-
-    /// Runs a shell command where the services are: on this machine, or in the copy.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn shell(&self, text: &str, limit: Option<Duration>) -> Result<Answer, CopyError> {
-        let (ended, text) = with_tail(|output| match self {
-            Self::Copy(booted) => booted.run(&Command::shell(text, limit), output),
-            Self::Live | Self::None => {
-                let args = ["/bin/sh", "-c", text].map(OsString::from);
-                crate::copy::execute(with_us(crate::copy::process(&args)), output, limit, "start a shell")
-            }
-        })?;
-        Ok(Answer { code: ended.code, text })
     }
 
     /// Lets systemd read its unit files again.
@@ -188,20 +176,29 @@ pub fn runs_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// Runs a shell command inside a tree that does not run: chroot(2) only, with the machine's own network.
+/// Runs a shell command on this machine; in a tree at `root` that is not the machine's own, inside it: chroot(2) only, with
+/// the machine's own network. `pen`: where all that it starts can be found.
 ///
 /// # Errors
 /// It cannot be started.
-pub fn shell_in(root: &Path, text: &str, limit: Option<Duration>) -> Result<Answer, CopyError> {
-    let mut args = vec![OsString::from("chroot"), root.into()];
+pub fn shell(root: &Path, text: &str, limit: Option<Duration>, pen: Option<&Pen>) -> Result<Answer, CopyError> {
+    let mut args: Vec<OsString> = Vec::new();
+    if root != Path::new("/") {
+        args.extend([OsString::from("chroot"), root.into()]);
+    }
     args.extend(["/bin/sh", "-c", text].map(OsString::from));
-    let process = with_us(crate::copy::process(&args));
+    let args = pen.map_or_else(|| args.clone(), |pen| pen.words(args.clone()));
+    let mut process = crate::copy::process(&args);
+    if let Some(pen) = pen {
+        pen.contain(&mut process).map_err(CopyError::system("make the control group of a live step"))?;
+    }
+    let process = with_us(process);
     let (ended, text) = with_tail(|output| crate::copy::execute(process, output, limit, "start a shell"))?;
     Ok(Answer { code: ended.code, text })
 }
 
 /// Lets a shell end when the thread that started it does: a live step must not go on after Greenroom was killed, while its
-/// undo already runs. What the shell itself has started at that moment is not reached.
+/// undo already runs. What the shell itself has started at that moment is ended with its [`Pen`].
 fn with_us(mut command: std::process::Command) -> std::process::Command {
     use std::os::unix::process::CommandExt as _;
     let bind = || Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?);

@@ -3,9 +3,9 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use greenroom_core::manifest::{Xattrs, flags};
 use greenroom_core::{Mtime, TreePath};
@@ -454,6 +454,16 @@ pub fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
 pub fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
     let oflags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat2(root, path, oflags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)?)
+}
+
+/// Where the directory `path` of a tree is, with links that stay in it: joining would follow one out, of a copy onto the host.
+///
+/// # Errors
+/// The kernel's: it is not there, or no directory.
+pub fn resolve_in_root(root: &Path, path: &Path) -> io::Result<PathBuf> {
+    let tree = open_root(root)?;
+    let dir = open_in_root(tree.as_fd(), Path::new("/").join(path).as_os_str().as_bytes())?;
+    std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))
 }
 
 /// The status of what `path` leads to below `root`, following symbolic links as a process confined to `root` would.

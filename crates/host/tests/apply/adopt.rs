@@ -26,6 +26,9 @@ proptest! {
 
     #[test]
     fn an_adoption_touches_nothing_and_is_taken_back_and_brought_again((before, after) in pair()) {
+        if greenroom_testkit::tier::why_not_privileged().is_some() {
+            return Ok(());
+        }
         let lab = edited(&before, &after);
         adopt(&lab, &NoFaults).unwrap();
         lab.assert_before();
@@ -42,6 +45,7 @@ fn small() -> Lab {
 
 #[test]
 fn an_adoption_that_ends_half_way_leaves_nothing() {
+    greenroom_testkit::need_root!();
     for point in POINTS.iter().take_while(|point| **point != "commit.decided") {
         let lab = small();
         let fail = At::new(point, 1, || Err(io::Error::other("made to fail")));
@@ -55,6 +59,7 @@ fn an_adoption_that_ends_half_way_leaves_nothing() {
 
 #[test]
 fn without_the_old_content_there_is_no_way_back_and_nothing_is_left_behind() {
+    greenroom_testkit::need_root!();
     let lab = small();
     let host = HostState::open(&lab.live()).unwrap();
     let guard = host.lock("test").unwrap();
@@ -69,6 +74,7 @@ fn without_the_old_content_there_is_no_way_back_and_nothing_is_left_behind() {
 
 #[test]
 fn the_way_back_of_an_adoption_is_not_forgotten_by_accident() {
+    greenroom_testkit::need_root!();
     let lab = small();
     adopt(&lab, &NoFaults).unwrap();
     let host = HostState::open(&lab.live()).unwrap();

@@ -94,11 +94,11 @@ fn die() -> io::Result<()> {
     Ok(())
 }
 
-/// What the child process does: `scratch|verb|point|nth` in the environment.
-#[test]
-#[ignore = "the child of the tests below"]
-fn child() {
-    let job = std::env::var("GREENROOM_TEST_CHILD").unwrap();
+/// In the environment of a child, `scratch|verb|point|nth`: what it shall do instead of the test by which it was started.
+const CHILD: &str = "GREENROOM_TEST_CHILD";
+
+/// Does the job of a child.
+fn be_killed(job: &str) {
     let parts: Vec<&str> = job.split('|').collect();
     let faults = At::new(parts[2], parts[3].parse().unwrap(), die);
     let live = Path::new(parts[0]).join("live");
@@ -125,12 +125,12 @@ fn child() {
     }
 }
 
-/// Runs the child; whether it was killed.
+/// Runs `kill_at_every_point_then_recover` as a child; whether it was killed.
 fn run_child(lab: &Lab, verb: &str, point: &str, nth: u32) -> bool {
     use std::os::unix::process::ExitStatusExt as _;
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "faults::child", "--ignored", "--nocapture"])
-        .env("GREENROOM_TEST_CHILD", format!("{}|{verb}|{point}|{nth}", lab.scratch.path().display()))
+        .args(["--exact", "faults::kill_at_every_point_then_recover", "--nocapture"])
+        .env(CHILD, format!("{}|{verb}|{point}|{nth}", lab.scratch.path().display()))
         .output()
         .unwrap();
     let killed = output.status.signal() == Some(9);
@@ -194,6 +194,7 @@ fn judge(lab: &Lab, context: &str) {
 
 #[test]
 fn every_point_is_passed() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     let [(_, apply), (_, undo)] = points(&lab);
     let passed: Vec<&str> = POINTS.iter().copied().filter(|p| apply.contains_key(*p)).collect();
@@ -203,6 +204,10 @@ fn every_point_is_passed() {
 
 #[test]
 fn kill_at_every_point_then_recover() {
+    greenroom_testkit::need_root!();
+    if let Ok(job) = std::env::var(CHILD) {
+        return be_killed(&job);
+    }
     let lab = lab();
     let mut kills = 0;
     for (verb, counts) in points(&lab) {
@@ -223,6 +228,7 @@ fn kill_at_every_point_then_recover() {
 
 #[test]
 fn kill_inside_recovery_too() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     let mut kills = 0u32;
     for (verb, counts) in points(&lab) {
@@ -252,6 +258,7 @@ fn kill_inside_recovery_too() {
 
 #[test]
 fn an_io_error_at_every_point_rolls_back() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     for (verb, counts) in points(&lab) {
         for (point, count) in counts {
@@ -282,6 +289,7 @@ fn an_io_error_at_every_point_rolls_back() {
 
 #[test]
 fn an_abandoned_stage_leaves_nothing() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     let host = HostState::open(&lab.live()).unwrap();
     let guard = host.lock("test").unwrap();

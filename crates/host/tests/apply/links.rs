@@ -64,6 +64,7 @@ fn cases() -> Vec<(&'static str, Spec, Spec)> {
 
 #[test]
 fn groups_change_and_come_back() {
+    greenroom_testkit::need_root!();
     for (what, before, after) in cases() {
         println!("{what}");
         Lab::new(&before, &after).round_trip();

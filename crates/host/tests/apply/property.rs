@@ -74,6 +74,9 @@ proptest! {
 
     #[test]
     fn there_and_back_again((before, after) in pair()) {
+        if greenroom_testkit::tier::why_not_privileged().is_some() {
+            return Ok(());
+        }
         Lab::new(&before, &after).round_trip();
     }
 }

@@ -103,6 +103,7 @@ fn edits() -> Vec<(&'static str, Edit, &'static str, Reason)> {
 
 #[test]
 fn every_kind_of_conflict_is_named() {
+    greenroom_testkit::need_root!();
     for (what, edit, path, reason) in edits() {
         let lab = lab();
         edit(&lab.live());
@@ -120,6 +121,7 @@ fn every_kind_of_conflict_is_named() {
 
 #[test]
 fn all_conflicts_are_listed_and_volatile_children_go_along() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     std::fs::write(lab.live().join("d/edit"), "1").unwrap();
     std::fs::write(lab.live().join("d/gone/x"), "1").unwrap();
@@ -133,6 +135,7 @@ fn all_conflicts_are_listed_and_volatile_children_go_along() {
 
 #[test]
 fn what_was_unknown_in_a_directory_goes_along_and_comes_back() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     std::fs::create_dir(lab.live().join("d/gone/cache")).unwrap();
     std::fs::write(lab.live().join("d/gone/cache/file"), "kept").unwrap();
@@ -167,6 +170,7 @@ impl Contents for Missing {
 
 #[test]
 fn damaged_and_missing_contents_are_refused() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     let host = HostState::open(&lab.live()).unwrap();
     let guard = host.lock("test").unwrap();
@@ -180,6 +184,7 @@ fn damaged_and_missing_contents_are_refused() {
 
 #[test]
 fn no_room_is_known_before_anything_is_written() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     let huge = ContentHash::of(b"huge");
     let mut entries = lab.changeset.entries().to_vec();
@@ -209,6 +214,7 @@ impl Faults for Full {
 
 #[test]
 fn a_disk_that_fills_up_leaves_nothing() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     assert!(lab.apply_with("c1", &Full).is_err());
     assert!(HostState::open(&lab.live()).unwrap().changes().unwrap().is_empty());
@@ -219,6 +225,7 @@ fn a_disk_that_fills_up_leaves_nothing() {
 
 #[test]
 fn one_at_a_time_and_the_holder_is_named() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     let host = HostState::open(&lab.live()).unwrap();
     let guard = host.lock("apply r7").unwrap();
@@ -230,6 +237,7 @@ fn one_at_a_time_and_the_holder_is_named() {
 
 #[test]
 fn an_undo_names_the_later_change() {
+    greenroom_testkit::need_root!();
     let before = spec([("/f", file("1"))]);
     let lab = Lab::new(&before, &spec([("/f", file("2"))]));
     lab.apply_with("c1", &NoFaults).unwrap();
@@ -259,6 +267,7 @@ fn an_undo_names_the_later_change() {
 
 #[test]
 fn an_undo_does_not_mind_a_file_that_was_written_anew_the_same() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     lab.apply_with("c1", &NoFaults).unwrap();
     let again = File::options().write(true).open(lab.live().join("into/new")).unwrap();
@@ -272,6 +281,7 @@ fn an_undo_does_not_mind_a_file_that_was_written_anew_the_same() {
 
 #[test]
 fn records_say_what_was_done_and_are_kept_as_long_as_needed() {
+    greenroom_testkit::need_root!();
     let lab = lab();
     lab.apply_with("c1", &NoFaults).unwrap();
     let host = HostState::open(&lab.live()).unwrap();
@@ -306,6 +316,7 @@ fn records_say_what_was_done_and_are_kept_as_long_as_needed() {
 
 #[test]
 fn a_change_of_what_is_being_written_to_is_not_half_done() {
+    greenroom_testkit::need_root!();
     /// Writes to the file in the moment before it is exchanged.
     struct Writer(std::path::PathBuf);
     impl Faults for Writer {
@@ -325,6 +336,7 @@ fn a_change_of_what_is_being_written_to_is_not_half_done() {
 
 #[test]
 fn a_root_without_history_has_none_and_gets_none_by_asking() {
+    greenroom_testkit::need_root!();
     let lab = Lab::new(&Spec::new(), &spec([("/p", Item::new(Shape::Fifo))]));
     assert!(HostState::find(&lab.live()).unwrap().is_none());
     assert!(!lab.live().join("var/lib/greenroom").exists());

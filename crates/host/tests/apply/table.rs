@@ -61,6 +61,7 @@ fn put(tree: &mut Spec, at: &str, case: Case, variant: u8) {
 
 #[test]
 fn every_kind_becomes_every_kind_and_back() {
+    greenroom_testkit::need_root!();
     let mut seen = Vec::new();
     for from in all() {
         for to in all() {
@@ -77,6 +78,7 @@ fn every_kind_becomes_every_kind_and_back() {
 
 #[test]
 fn all_pairs_at_once() {
+    greenroom_testkit::need_root!();
     let (mut before, mut after) = (Spec::new(), Spec::new());
     for (i, from) in all().into_iter().enumerate() {
         for (j, to) in all().into_iter().enumerate() {
@@ -105,6 +107,7 @@ fn capability() -> Vec<u8> {
 
 #[test]
 fn metadata_alone() {
+    greenroom_testkit::need_root!();
     type Edit = (&'static str, fn(&mut Item));
     let for_all: &[Edit] = &[
         ("owner", |i| i.uid = 12),

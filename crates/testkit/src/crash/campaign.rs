@@ -91,6 +91,7 @@ pub fn kills(
         let place = dir.join(format!("{}-{}", verb.word(), tally.tries));
         let world = World::make(&place, &place.join("references"), change)?;
         let driver = Driver::rehearse(world, binary)?;
+        driver.record()?;
         tally.uninterrupted = Duration::MAX;
         for _ in 0..3 {
             let apply = driver.complete(Verb::Apply)?;

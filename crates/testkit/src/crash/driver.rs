@@ -184,7 +184,27 @@ impl Driver {
         }
         self.judge_tree(state)?;
         self.judge_live(state)?;
+        self.judge_drift()?;
         Ok(state)
+    }
+
+    /// Makes the record of the world, so that from here on all that Greenroom does must be without drift.
+    ///
+    /// # Errors
+    /// `status` failed.
+    pub fn record(&self) -> Result<(), Violation> {
+        self.json(&["status"]).map(drop)
+    }
+
+    /// In a world that has a record nothing is drift: nobody but Greenroom touches it.
+    fn judge_drift(&self) -> Result<(), Violation> {
+        if !self.world.root.join("var/lib/greenroom/baseline").exists() {
+            return Ok(());
+        }
+        let status = self.json(&["status"])?;
+        let clean =
+            ["drift", "runtime", "problems"].iter().all(|key| status[key].as_array().is_some_and(Vec::is_empty));
+        if clean { Ok(()) } else { Err(Violation(format!("Greenroom's own doing counts as drift: {status:#}"))) }
     }
 
     fn judge_tree(&self, state: State) -> Result<(), Violation> {

@@ -33,7 +33,7 @@ use self::recorder::Recorder;
 use super::effects::{self, Watch};
 use super::network::Outside;
 use super::noise::{Awaited, Noise};
-use super::run::{Run, keeps_new_data};
+use super::run::{Run, keeps_new_data, note_stand_ins};
 use super::stagehand::Stagehand;
 use super::{Request, blank, common, hand, judge, millis, proof, save};
 use crate::site::Site;
@@ -219,6 +219,7 @@ impl<'a, 'n> Session<'a, 'n> {
             let seen = self.heard.clone().then(self.jobs.as_ref().map(Jobs::so_far).unwrap_or_default());
             let found = jobs::actions(&seen, &self.units, &self.first.manager().units()?);
             record.actions = plan::actions(&found, &[], &record.wishes);
+            note_stand_ins(run.common, &mut record);
         }
         // A copy that was booted and is not any more says nothing about services and ports.
         let comparable = self.first.booted().is_some() || !run.common.boot;

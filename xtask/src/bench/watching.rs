@@ -15,7 +15,7 @@ use greenroom_testkit::lab::{Boot, Lab, LabHost};
 use super::measure::{Measured, Target, millis};
 use super::world::{World, must};
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// An ext4 file system of its own.
 struct Disk {

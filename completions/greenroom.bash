@@ -25,6 +25,9 @@ _greenroom() {
             greenroom,completions)
                 cmd="greenroom__subcmd__completions"
                 ;;
+            greenroom,diff)
+                cmd="greenroom__subcmd__diff"
+                ;;
             greenroom,doctor)
                 cmd="greenroom__subcmd__doctor"
                 ;;
@@ -45,6 +48,9 @@ _greenroom() {
                 ;;
             greenroom,log)
                 cmd="greenroom__subcmd__log"
+                ;;
+            greenroom,manifest)
+                cmd="greenroom__subcmd__manifest"
                 ;;
             greenroom,recover)
                 cmd="greenroom__subcmd__recover"
@@ -79,6 +85,9 @@ _greenroom() {
             greenroom__subcmd__help,completions)
                 cmd="greenroom__subcmd__help__subcmd__completions"
                 ;;
+            greenroom__subcmd__help,diff)
+                cmd="greenroom__subcmd__help__subcmd__diff"
+                ;;
             greenroom__subcmd__help,doctor)
                 cmd="greenroom__subcmd__help__subcmd__doctor"
                 ;;
@@ -99,6 +108,9 @@ _greenroom() {
                 ;;
             greenroom__subcmd__help,log)
                 cmd="greenroom__subcmd__help__subcmd__log"
+                ;;
+            greenroom__subcmd__help,manifest)
+                cmd="greenroom__subcmd__help__subcmd__manifest"
                 ;;
             greenroom__subcmd__help,recover)
                 cmd="greenroom__subcmd__help__subcmd__recover"
@@ -131,7 +143,7 @@ _greenroom() {
 
     case "${cmd}" in
         greenroom)
-            opts="-q -h -V --root --state --json --quiet --help --version rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help"
+            opts="-q -h -V --root --state --json --quiet --help --version rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch install uninstall doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -246,6 +258,32 @@ _greenroom() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        greenroom__subcmd__diff)
+            opts="-q -h --all --limit --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         greenroom__subcmd__doctor)
             opts="-q -h --root --state --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -321,7 +359,7 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help)
-            opts="rehearse hotfix show apply undo log status drift adopt revert recover gc watch install uninstall doctor completions help"
+            opts="rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch install uninstall doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -363,6 +401,20 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__diff)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -461,6 +513,20 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help__subcmd__log)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__manifest)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -657,6 +723,28 @@ _greenroom() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__manifest)
+            opts="-q -h --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -71,6 +71,10 @@ pub enum Command {
     Adopt(Adopt),
     /// Take differences back: what is on record comes back to the host
     Revert(Revert),
+    /// What differs between two systems, what most likely matters first
+    Diff(Diff),
+    /// All that `diff` needs to know of this host, on standard output: compare it elsewhere, or later
+    Manifest,
     /// Finish what a crash interrupted
     Recover,
     /// Drop what nothing needs any more; never what an undo may need, unless you give that up
@@ -286,6 +290,21 @@ pub struct Revert {
     /// Why: goes to the ledger
     #[arg(long, short = 'm', visible_alias = "message", value_name = "WHY")]
     pub why: Option<String>,
+}
+
+/// `greenroom diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// `this` (this host), a directory (the root of a tree), a manifest file, or a rehearsal (r7)
+    pub a: OsString,
+    /// What to compare it with
+    pub b: OsString,
+    /// Show all differences, and those that are set aside
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Show this many differences of each kind
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub limit: usize,
 }
 
 /// `greenroom gc`

@@ -5,6 +5,7 @@ use std::path::Path;
 use greenroom_engine::EngineError;
 use greenroom_engine::apply::Conflicts;
 use greenroom_host::apply::Error as HostError;
+use greenroom_host::parity::ParityError;
 use greenroom_store::blobs::BlobError;
 
 /// Exit statuses. See docs/reference.md.
@@ -93,6 +94,9 @@ impl From<EngineError> for Failure {
                 base(status::FAULT).hint(format!(
                     "bring {dir} back from a backup; or remove it, and `greenroom status` records this host anew, as it is then"
                 ))
+            }
+            EngineError::Parity(ParityError::Manifest { .. }) => {
+                base(status::USAGE).hint("write it anew, with `greenroom manifest > FILE`")
             }
             EngineError::Copy(_) => {
                 base(status::FAULT).hint("`greenroom doctor` says what of the environment is missing")

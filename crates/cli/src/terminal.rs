@@ -115,8 +115,9 @@ impl Terminal {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut command = Command::new("/bin/sh");
-        // As git does: colours, no alternate screen, so that the text stays to be read at the question.
-        let line = format!(": \"${{LESS:=RX}}\"; export LESS; exec {pager}");
+        // As git does: colours, no alternate screen, so that the text stays to be read at the question. The prompt says how to
+        // get there.
+        let line = format!(": \"${{LESS:=-RX -Psspace shows more, q ends the list$}}\"; export LESS; exec {pager}");
         command.args(["-c", &line]).stdin(Stdio::piped());
         let mut child = command.spawn()?;
         let input = child.stdin.take();

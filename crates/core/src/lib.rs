@@ -12,6 +12,7 @@
 //! * [`change`]: the change file that a person writes.
 //! * [`rehearsal`]: the record of a rehearsal and its verdict.
 //! * [`drift`]: how a host differs from its record, and who did it.
+//! * [`parity`]: how two systems differ, by what it means.
 //! * [`textdiff`], [`hint`]: unified diffs; the nearest valid name.
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ pub mod effect;
 pub mod hash;
 pub mod hint;
 pub mod manifest;
+pub mod parity;
 pub mod path;
 pub mod plan;
 pub mod policy;

@@ -70,6 +70,16 @@ impl TreePath {
         Some(if cut == 0 { Self::root() } else { Self(Box::from(&self.0[..cut])) })
     }
 
+    /// Whether this is the directory that `other` lies in.
+    #[must_use]
+    pub fn is_parent_of(&self, other: &Self) -> bool {
+        match other.0.iter().rposition(|b| *b == b'/') {
+            Some(0) => other.0.len() > 1 && self.0.len() == 1,
+            Some(cut) => *self.0 == other.0[..cut],
+            None => false,
+        }
+    }
+
     /// The last component; empty for the root.
     #[must_use]
     pub fn name(&self) -> &[u8] {

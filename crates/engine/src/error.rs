@@ -69,6 +69,9 @@ pub enum EngineError {
     /// The host cannot be watched.
     #[error("the host cannot be watched")]
     Watch(#[source] greenroom_host::watch::WatchError),
+    /// A system can't be compared with another.
+    #[error(transparent)]
+    Parity(#[from] greenroom_host::parity::ParityError),
     /// Something on this machine failed.
     #[error("cannot {doing}")]
     System {

@@ -7,6 +7,7 @@
 //! * [`apply`]: a rehearsed change put onto the host, taken back, finished after a crash.
 //! * [`drift`]: what differs on a host from its record, who did it; adopt it or take it back.
 //! * [`watch`]: the changes of a host as they happen. [`install`]: the services that do so, and the daily scrub.
+//! * [`parity`]: two systems against each other.
 //! * [`gc`]: what nothing needs any more. [`doctor`]: what of the environment is missing.
 //!
 //! Nothing here prints or reads the environment: progress goes to a [`Progress`], time and actor come in with the request.
@@ -17,6 +18,7 @@ pub mod drift;
 pub mod error;
 pub mod gc;
 pub mod install;
+pub mod parity;
 pub mod rehearsal;
 pub mod site;
 pub mod standing;

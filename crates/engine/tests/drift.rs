@@ -185,3 +185,25 @@ fn gc_keeps_what_the_record_needs() {
         collect(&state, &wanted()).unwrap();
     }
 }
+
+#[test]
+fn a_record_goes_on_when_old_ways_back_are_given_up() {
+    greenroom_testkit::need_root!();
+    let world = ready("adopt");
+    let dir = world.path();
+    let (state, root) = (State::open(&dir.join("state")).unwrap(), dir.join("root"));
+    let touch = |text: &str| fs::write(root.join("etc/edit"), text).unwrap();
+    for text in ["one", "two", "three"] {
+        touch(text);
+        act(dir, "adopt", &NoFaults).unwrap();
+        let gone = apply::forget(&state, &root, Duration::ZERO, false, &asked()).unwrap();
+        assert_eq!(gone.changes.len(), 1, "{gone:?}");
+        assert!(drift(dir).is_empty());
+        touch("again");
+        assert_eq!(drift(dir), ["/etc/edit"]);
+        act(dir, "revert", &NoFaults).unwrap();
+        assert_eq!(fs::read_to_string(root.join("etc/edit")).unwrap(), text);
+        apply::forget(&state, &root, Duration::ZERO, false, &asked()).unwrap();
+        assert!(drift(dir).is_empty());
+    }
+}

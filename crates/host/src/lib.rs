@@ -8,6 +8,7 @@
 //! * [`baseline`]: the record of a tree's state, and what the tree differs in from it.
 //! * [`services`]: units of a host or of a copy; [`facts`]: what else is to be known of a running system.
 //! * [`dpkg`]: who owns a path, what it ought to contain, what the package manager logged.
+//! * [`parity`]: what is to be known of a system to compare it with another; manifest files.
 //! * [`sources`]: which package sources a host is configured to use.
 //!
 //! Not here: what is durable, what may go out on a socket, which of this happens when.
@@ -17,6 +18,7 @@ pub mod capture;
 pub mod copy;
 pub mod dpkg;
 pub mod facts;
+pub mod parity;
 pub mod scan;
 pub mod services;
 pub mod sources;

@@ -46,8 +46,8 @@ fn conformance(store: &dyn BlobStore, files: &Path) {
     let source = files.join("adopted");
     std::fs::write(&source, b"adopted").unwrap();
     let adopted = ContentHash::of(b"adopted");
-    store.adopt_link(&source, adopted).unwrap();
-    store.adopt_link(&source, adopted).unwrap();
+    store.adopt_link(rustix::fs::CWD, &source, adopted).unwrap();
+    store.adopt_link(rustix::fs::CWD, &source, adopted).unwrap();
     std::fs::remove_file(&source).unwrap();
 
     assert_eq!(hashes(store), [empty, hello, adopted, ContentHash::of(&big)].into());
@@ -104,7 +104,7 @@ fn blobs_are_private() {
     let source = dir.path().join("setuid");
     std::fs::write(&source, b"setuid").unwrap();
     std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o4755)).unwrap();
-    store.adopt_link(&source, ContentHash::of(b"setuid")).unwrap();
+    store.adopt_link(rustix::fs::CWD, &source, ContentHash::of(b"setuid")).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&store.path(hash)), 0o400);
     assert_eq!(mode(&store.path(ContentHash::of(b"setuid"))), 0o400);
@@ -120,7 +120,7 @@ fn adopting_links_and_copies_only_where_it_must() {
     let source = dir.path().join("source");
     std::fs::write(&source, b"same inode").unwrap();
     let hash = ContentHash::of(b"same inode");
-    store.adopt_link(&source, hash).unwrap();
+    store.adopt_link(rustix::fs::CWD, &source, hash).unwrap();
     let inode = |path: &Path| std::fs::metadata(path).unwrap().ino();
     assert_eq!(inode(&store.path(hash)), inode(&source));
     // /dev/shm is another file system: there the content is copied, and checked.
@@ -128,9 +128,9 @@ fn adopting_links_and_copies_only_where_it_must() {
     let far = elsewhere.path().join("far");
     std::fs::write(&far, b"far away").unwrap();
     assert_ne!(std::fs::metadata(&far).unwrap().dev(), std::fs::metadata(&source).unwrap().dev());
-    store.adopt_link(&far, ContentHash::of(b"far away")).unwrap();
+    store.adopt_link(rustix::fs::CWD, &far, ContentHash::of(b"far away")).unwrap();
     assert_eq!(content(&store, ContentHash::of(b"far away")), b"far away");
-    let refused = store.adopt_link(&far, ContentHash::of(b"something else"));
+    let refused = store.adopt_link(rustix::fs::CWD, &far, ContentHash::of(b"something else"));
     assert!(matches!(refused, Err(BlobError::Changed { .. })));
     assert!(!store.contains(ContentHash::of(b"something else")).unwrap());
 }
@@ -146,7 +146,11 @@ fn only_regular_files_are_adopted() {
     let fifo = dir.path().join("fifo");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     for path in [&link, &fifo, &dir.path().to_path_buf()] {
-        assert!(matches!(store.adopt_link(path, hash), Err(BlobError::NotAFile(_))), "{}", path.display());
+        assert!(
+            matches!(store.adopt_link(rustix::fs::CWD, path, hash), Err(BlobError::NotAFile(_))),
+            "{}",
+            path.display()
+        );
     }
     assert_eq!(hashes(&store), BTreeSet::new());
 }
@@ -166,7 +170,7 @@ fn damage_is_reported_never_used_and_mended_by_putting_again() {
         [&|| store.put_bytes(right).unwrap(), &|| store.put_reader(&mut &*right).unwrap(), &|| {
             let _ = std::fs::remove_file(&source);
             std::fs::write(&source, right).unwrap();
-            store.adopt_link(&source, hash).unwrap();
+            store.adopt_link(rustix::fs::CWD, &source, hash).unwrap();
             hash
         }];
     for put in puts {
@@ -248,7 +252,7 @@ proptest! {
                 _ => {
                     let source = dir.path().join(at.to_string());
                     std::fs::write(&source, bytes).unwrap();
-                    store.adopt_link(&source, hash).unwrap();
+                    store.adopt_link(rustix::fs::CWD, &source, hash).unwrap();
                 }
             }
         }

@@ -63,7 +63,7 @@ fn section(group: &Group, of: &[&One], expand: bool, ui: &Ui) -> String {
     let mut out = format!("{}\n", ui.tone(Tone::Strong, &group.title));
     let shown = if expand || of.len() <= FEW { of.len() } else { 0 };
     for one in &of[..shown] {
-        out.push_str(&format!("  {}", super::show::entry_words(&one.entry, one.op(), ui)));
+        out.push_str(&format!("  {}", super::show::entry_words(&one.entry, one.op(), false, ui)));
         let who = one.actor.as_ref().map_or_else(|| one.found_by.words().to_owned(), |actor| actor.words());
         let who = format!("  {} {}", one.at, Shown(who.as_bytes()));
         out.push_str(&format!("{}\n", ui.tone(Tone::Dim, &who)));

@@ -43,6 +43,10 @@ pub(super) fn run(global: &Global, args: &Hotfix, ui: &Ui) -> Result<u8, Failure
 fn request(global: &Global, args: &Hotfix, file: Option<&ChangeFile>, mut tests: Vec<Test>) -> Request {
     tests.extend(file.into_iter().flat_map(|file| file.tests.iter().cloned()));
     tests.extend(args.tests.iter().map(|run| Test { name: None, run: run.clone(), timeout: None }));
+    let mut env = crate::env::for_change();
+    if crate::env::no_color() {
+        env.push(("NO_COLOR".to_owned(), "1".to_owned()));
+    }
     Request {
         root: global.root.clone(),
         what: What::Shell,
@@ -55,7 +59,7 @@ fn request(global: &Global, args: &Hotfix, file: Option<&ChangeFile>, mut tests:
         why: args.why.clone().or_else(|| file.and_then(|file| file.why.clone())),
         keep: false,
         share: 50,
-        env: crate::env::for_change(),
+        env,
     }
 }
 
@@ -102,25 +106,30 @@ impl Person for Seated<'_> {
     }
 
     fn enters(&self, hostname: &str, again: bool) {
-        let back = if again { "Back in" } else { "This is" };
-        self.ui.say(&format!(
-            "\n{back} a copy of {hostname}: nothing that you do here touches the host. End with exit or Ctrl-D to see what \
-             you did.\n"
-        ));
+        let root = &self.global.root;
+        let whose = if root == std::path::Path::new("/") { hostname.to_owned() } else { shown(root) };
+        let begin = if again {
+            format!("Back in the copy of {whose}, as you left it.")
+        } else {
+            format!("This is a copy of {whose}: nothing that you do here touches the original.")
+        };
+        self.ui.say(&format!("\n{begin}\nType exit or Ctrl-D when you are done: you see what you did, and decide.\n"));
     }
 
     fn captured<'a>(&'a self, state: &State, record: &Rehearsal) -> Show<'a> {
-        let text = self.findings(state, record).unwrap_or_else(|failure| format!("{}\n", failure.message));
+        // What was going on is over, before the person reads for a while.
+        self.ui.say("");
+        let text = self.findings(state, record, false).unwrap_or_else(|failure| format!("{}\n", failure.message));
         let proven = record.verdict == Verdict::Ready && record.entries > 0;
         let json = self.ui.json;
         // A reference to the user interface is shared with the proof's own thread; the terminal alone is not in its way.
         let terminal = &self.terminal;
         Box::new(move || {
+            if proven {
+                terminal.tell("· proving it in a second copy meanwhile …\n");
+            }
             if !json {
                 terminal.show(&text);
-            }
-            if proven {
-                terminal.tell("· proving it in a second copy …\n");
             }
         })
     }
@@ -146,7 +155,7 @@ impl Person for Seated<'_> {
                     *self.decision.borrow_mut() = Decision::Drop;
                     return Choice::Leave;
                 }
-                "v" | "view" | "diff" => match self.findings(state, record) {
+                "v" | "view" | "diff" => match self.findings(state, record, true) {
                     Ok(text) => self.terminal.show(&text),
                     Err(failure) => self.ui.failure(&failure),
                 },
@@ -162,6 +171,11 @@ impl Person for Seated<'_> {
     }
 }
 
+fn shown(path: &std::path::Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    greenroom_core::path::Shown(path.as_os_str().as_bytes()).to_string()
+}
+
 /// What can be answered.
 fn question(record: &Rehearsal) -> String {
     let apply = match (record.entries, record.verdict) {
@@ -169,12 +183,12 @@ fn question(record: &Rehearsal) -> String {
         (_, Verdict::Ready) => "[a]pply, ",
         _ => "[a]pply all the same, ",
     };
-    format!("{}: {apply}[d]rop, back to the [s]hell, [v]iew again? ", record.rehearsal)
+    format!("{}: {apply}[d]rop, back to the [s]hell, [v]iew all? ", record.rehearsal)
 }
 
 impl Seated<'_> {
-    /// What was done, in words and path by path with all differences.
-    fn findings(&self, state: &State, record: &Rehearsal) -> Result<String, Failure> {
+    /// What was done, in words and path by path with all differences; `all`: of what packages brought too.
+    fn findings(&self, state: &State, record: &Rehearsal, all: bool) -> Result<String, Failure> {
         let mut out = String::from("\n");
         for line in greenroom_core::effect::summary_lines(&record.effects) {
             let (label, rest) = line.split_once(": ").unwrap_or(("", &line));
@@ -185,7 +199,8 @@ impl Seated<'_> {
         }
         let changeset = record.changeset.map(|id| state.changeset(&id)).transpose()?.unwrap_or_default();
         let what = show::What { state, changeset: &changeset, root: &self.global.root };
-        out.push_str(&what.paths(&record.effects.packages, Some("/**"), self.ui)?);
+        let packages = &record.effects.packages;
+        out.push_str(&if all { what.paths(packages, Some("/**"), self.ui) } else { what.by_hand(packages, self.ui) }?);
         Ok(out)
     }
 
@@ -284,7 +299,9 @@ fn verdict(record: &Rehearsal, ui: &Ui) -> String {
         line("services", &format!("{} (measured)", list.join(", ")));
     }
     if record.verdict == Verdict::Ready && record.entries > 0 {
-        line("undo", if record.undo_proven { "proven: a copy went there and back" } else { "not proven" });
+        let seconds = std::time::Duration::from_millis(record.timings.proof_ms).as_secs_f64();
+        let proven = format!("proven: a copy went there and back ({seconds:.1} s)");
+        line("undo", if record.undo_proven { &proven } else { "not proven" });
     }
     record.notes.iter().for_each(|note| line("note", note));
     out.pop();

@@ -9,7 +9,7 @@ use crate::error::{Failure, status};
 use crate::ui::Ui;
 
 pub(super) fn run(global: &Global, args: &Install, ui: &Ui) -> Result<u8, Failure> {
-    super::must_be_root()?;
+    super::need_root()?;
     let program = std::env::current_exe()?;
     let state = (global.state != Path::new("/var/lib/greenroom")).then_some(global.state.as_path());
     let done = install(&Wanted { root: &global.root, state, program: &program, start: !args.no_start })?;
@@ -20,7 +20,7 @@ pub(super) fn run(global: &Global, args: &Install, ui: &Ui) -> Result<u8, Failur
 }
 
 pub(super) fn remove(global: &Global, ui: &Ui) -> Result<u8, Failure> {
-    super::must_be_root()?;
+    super::need_root()?;
     let done = uninstall(&global.root)?;
     if done.is_empty() && !ui.json {
         ui.print("nothing was installed\n")?;

@@ -2,12 +2,14 @@
 
 mod adopt;
 mod apply;
+mod diff;
 mod doctor;
 mod drift;
 mod gc;
 mod hotfix;
 mod install;
 mod log;
+mod manifest;
 mod rehearse;
 mod revert;
 mod show;
@@ -37,6 +39,8 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Drift(args) => drift::run(&cli.global, args, ui),
         Command::Adopt(args) => adopt::run(&cli.global, args, ui),
         Command::Revert(args) => revert::run(&cli.global, args, ui),
+        Command::Diff(args) => diff::run(&cli.global, args, ui),
+        Command::Manifest => manifest::run(&cli.global, ui),
         Command::Recover => recover(&cli.global, ui),
         Command::Gc(args) => gc::run(&cli.global, args, ui),
         Command::Watch(args) => watch::run(&cli.global, args, ui),
@@ -57,7 +61,7 @@ pub(crate) fn asked() -> Asked {
     Asked { actor: crate::env::actor(), now: jiff::Timestamp::now }
 }
 
-fn must_be_root() -> Result<(), Failure> {
+fn need_root() -> Result<(), Failure> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
@@ -65,7 +69,7 @@ fn must_be_root() -> Result<(), Failure> {
 }
 
 fn open_as_root(global: &Global) -> Result<State, Failure> {
-    must_be_root()?;
+    need_root()?;
     Ok(State::open(&global.state)?)
 }
 

@@ -1,10 +1,10 @@
 //! `greenroom show`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use greenroom_core::changeset::Op;
-use greenroom_core::effect::{Ownership, PackageChange, Side, Sources};
+use greenroom_core::effect::{Group, Ownership, PackageChange, Side, Sources};
 use greenroom_core::path::Shown;
 use greenroom_core::rehearsal::Typed;
 use greenroom_core::textdiff::{self, Limits};
@@ -95,10 +95,44 @@ pub(super) struct What<'a> {
 impl What<'_> {
     /// All paths, grouped; then the differences of those that match.
     pub(super) fn paths(&self, packages: &[PackageChange], diff: Option<&str>, ui: &Ui) -> Result<String, Failure> {
-        let files = Recorded { state: self.state, changeset: self.changeset, root: self.root };
-        let mut out = listing(self.changeset, &Ownership::of(self.changeset, &files, packages), ui);
+        let mut out = listing(&self.grouped(packages), false, ui);
+        if !self.changeset.dir_times().is_empty() {
+            out.push_str(&format!("\n{} directories get another time\n", self.changeset.dir_times().len()));
+        }
         if let Some(pattern) = diff {
-            for (path, diff) in diffs(self.state, self.changeset, pattern, self.root)? {
+            out.push_str(&self.differences(pattern, |_| true, ui)?);
+        }
+        Ok(out)
+    }
+
+    /// What somebody did by hand, with all its differences; of what packages brought, how much it is.
+    pub(super) fn by_hand(&self, packages: &[PackageChange], ui: &Ui) -> Result<String, Failure> {
+        let mut groups = self.grouped(packages);
+        let brought = groups.remove(&Group::Packages).unwrap_or_default();
+        let mut out = listing(&groups, true, ui);
+        if !brought.is_empty() {
+            let title = ui.tone(Tone::Strong, Group::Packages.words());
+            out.push_str(&format!("\n{title} ({} paths, not listed here)\n", brought.len()));
+        }
+        let brought: HashSet<&TreePath> = brought.iter().map(|entry| &entry.path).collect();
+        out.push_str(&self.differences("/**", |path| !brought.contains(path), ui)?);
+        Ok(out)
+    }
+
+    fn grouped(&self, packages: &[PackageChange]) -> BTreeMap<Group, Vec<&Entry>> {
+        let files = Recorded { state: self.state, changeset: self.changeset, root: self.root };
+        let ownership = Ownership::of(self.changeset, &files, packages);
+        let mut groups: BTreeMap<_, Vec<&Entry>> = BTreeMap::new();
+        for entry in self.changeset.entries() {
+            groups.entry(ownership.group(entry)).or_default().push(entry);
+        }
+        groups
+    }
+
+    fn differences(&self, pattern: &str, wanted: impl Fn(&TreePath) -> bool, ui: &Ui) -> Result<String, Failure> {
+        let mut out = String::new();
+        for (path, diff) in diffs(self.state, self.changeset, pattern, self.root)? {
+            if wanted(&path) {
                 out.push_str(&format!("\n{}\n{diff}", ui.tone(Tone::Strong, &format!("--- {path}"))));
             }
         }
@@ -153,31 +187,24 @@ impl Sources for Recorded<'_> {
 /// A package's list of files is never larger, in bytes.
 const LARGEST_LIST: u64 = 64 << 20;
 
-/// All entries, grouped as a person thinks.
-fn listing(changeset: &Changeset, ownership: &Ownership, ui: &Ui) -> String {
-    let mut groups: BTreeMap<_, Vec<&Entry>> = BTreeMap::new();
-    for entry in changeset.entries() {
-        groups.entry(ownership.group(entry)).or_default().push(entry);
-    }
+/// All entries, grouped as a person thinks. `brief`: their differences follow.
+fn listing(groups: &BTreeMap<Group, Vec<&Entry>>, brief: bool, ui: &Ui) -> String {
     let mut out = String::new();
     for (group, entries) in groups {
         out.push_str(&format!("\n{} ({})\n", ui.tone(Tone::Strong, group.words()), entries.len()));
         for entry in entries {
-            out.push_str(&line(entry, ui));
+            out.push_str(&line(entry, brief, ui));
         }
-    }
-    if !changeset.dir_times().is_empty() {
-        out.push_str(&format!("\n{} directories get another time\n", changeset.dir_times().len()));
     }
     out
 }
 
-fn line(entry: &Entry, ui: &Ui) -> String {
-    format!("  {}\n", entry_words(entry, entry.op(), ui))
+fn line(entry: &Entry, brief: bool, ui: &Ui) -> String {
+    format!("  {}\n", entry_words(entry, entry.op(), brief, ui))
 }
 
 /// One path, with a sign and what is different.
-pub(super) fn entry_words(entry: &Entry, op: Op, ui: &Ui) -> String {
+pub(super) fn entry_words(entry: &Entry, op: Op, brief: bool, ui: &Ui) -> String {
     let (sign, tone) = match op {
         Op::Create => ("+", Tone::Good),
         Op::Delete => ("-", Tone::Bad),
@@ -186,9 +213,13 @@ pub(super) fn entry_words(entry: &Entry, op: Op, ui: &Ui) -> String {
     };
     let detail = match (&entry.before, &entry.after) {
         (Some(before), Some(after)) => {
-            let list: Vec<String> =
-                before.differences(after).into_iter().map(|d| format!("{} {} → {}", d.what, d.from, d.to)).collect();
-            format!("  ({})", list.join("; "))
+            let mut list = before.differences(after);
+            // That it was written is said already.
+            if list.iter().any(|d| d.what == "content") {
+                list.retain(|d| d.what != "mtime" && !(brief && d.what == "content"));
+            }
+            let list: Vec<String> = list.into_iter().map(|d| format!("{} {} → {}", d.what, d.from, d.to)).collect();
+            if list.is_empty() { String::new() } else { format!("  ({})", list.join("; ")) }
         }
         (None, Some(node)) | (Some(node), None) => match &node.kind {
             greenroom_core::Kind::Symlink(target) => format!(" → {}", greenroom_core::path::Shown(target)),

@@ -13,7 +13,7 @@ use crate::error::{Failure, status};
 use crate::ui::Ui;
 
 pub(super) fn run(global: &Global, args: &Watch, ui: &Ui) -> Result<u8, Failure> {
-    super::must_be_root()?;
+    super::need_root()?;
     // From here on these end the loop instead of the process: what is in the queue is still written down.
     let (end, told) = UnixStream::pair()?;
     for signal in [SIGTERM, SIGINT, SIGHUP] {

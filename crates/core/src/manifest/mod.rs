@@ -230,6 +230,17 @@ pub fn flag_words(bits: u8) -> String {
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
+/// Extended attributes and inode attributes in words: `security.capability=cap_net_raw=ep`, `flags=immutable`.
+#[must_use]
+pub fn attribute_words(xattrs: &Xattrs, bits: u8) -> Vec<String> {
+    let word = |(name, value): &(Box<[u8]>, Box<[u8]>)| format!("{}={}", Shown(name), spelled::value(name, value));
+    let mut out: Vec<String> = xattrs.iter().map(word).collect();
+    if bits != 0 {
+        out.push(format!("flags={}", flag_words(bits)));
+    }
+    out
+}
+
 fn xattr_differences(a: &Xattrs, b: &Xattrs, push: &mut impl FnMut(&str, String, String)) {
     let value = |set: &Xattrs, name: &[u8]| set.iter().find(|(n, _)| **n == *name).map(|(_, v)| v.clone());
     let mut names: Vec<&[u8]> = a.iter().chain(b.iter()).map(|(name, _)| &**name).collect();

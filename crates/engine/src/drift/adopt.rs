@@ -49,6 +49,7 @@ pub fn adopt(
     let guard = host.lock("adopt").map_err(host_error)?;
     let records = Records::open(&site.root)?;
     let mut found = find(state, &site, &guard, asked, progress)?;
+    found.take_unrecorded()?;
     let chosen = select(&found.look.drift, &wanted.selection, Toward::Host)?;
     whole_packages(&found.look.drift, &found.look.groups, &chosen)?;
     let has_more = wanted.selection.all && !found.look.runtime.is_empty();
@@ -111,7 +112,8 @@ fn put(guard: &Guard<'_>, record: &ChangeRecord, changeset: &Changeset, tools: &
 fn lost(state: &State, site: &Site, found: &mut Finding, forward: &Changeset) -> Result<Vec<TreePath>, EngineError> {
     let mut out = super::missing(state, found, forward)?;
     let is_boot = |path: &&TreePath| site.policy.class(path, false) == Class::Boot;
-    out.extend(forward.entries().iter().map(|e| &e.path).filter(is_boot).cloned());
+    let is_new = |path: &&TreePath| found.unrecorded.contains(path);
+    out.extend(forward.entries().iter().map(|e| &e.path).filter(|path| is_boot(path) || is_new(path)).cloned());
     out.sort();
     out.dedup();
     Ok(out)

@@ -58,7 +58,8 @@ pub(super) fn record(site: &Site) -> Result<(), EngineError> {
     forget_before(site)
 }
 
-fn forget_before(site: &Site) -> Result<(), EngineError> {
+/// Forgets the look before a change that came to nothing.
+pub(super) fn forget_before(site: &Site) -> Result<(), EngineError> {
     let path = path(&site.root, BEFORE);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

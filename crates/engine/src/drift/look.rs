@@ -1,10 +1,7 @@
 //! One look at a host: what differs from the record, since when, by whom, and what belongs together.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Mutex;
-use std::time::Instant;
 
 use greenroom_core::drift::packages::Transaction;
 use greenroom_core::drift::runtime::RuntimeDrift;
@@ -12,18 +9,19 @@ use greenroom_core::drift::{Drift, FoundBy, Group};
 use greenroom_core::path::Shown;
 use greenroom_core::{ContentHash, Entry, Kind, Mtime, Node, TreePath};
 use greenroom_host::apply::{Error as HostError, Guard, HostState, NoFaults, Refusal};
-use greenroom_host::baseline::{Baseline, Depth, Difference, Keep, Options, Problem as Trouble, Recorded};
+use greenroom_host::baseline::{Baseline, Depth, Difference, Options, Problem as Unknown, Trouble};
 use greenroom_host::dpkg::{self, Database};
-use greenroom_host::scan::Tree;
+use greenroom_host::scan::{ScanError, Tree};
 use greenroom_host::watch::{Attribution, Log, State as Watch};
-use greenroom_store::blobs::{BlobStore as _, DirBlobs};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::attribute::{Found, attribute};
+use super::first::first;
 use super::group::{Databases, group};
 use super::place::{Before, Place};
-use super::{contents, facts, moves, packages};
+use super::texts::{Texts, package_content};
+use super::{facts, moves, packages};
 use crate::apply::host_error;
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
@@ -137,12 +135,8 @@ pub(super) struct Finding {
     pub(super) baseline: Baseline,
     pub(super) databases: Databases,
     pub(super) tree: Tree,
-}
-
-/// Where texts of before are found, for who shows differences.
-pub struct Texts {
-    tree: Tree,
-    databases: Databases,
+    /// What could not be read when the record was made and is not on record.
+    pub(super) unrecorded: Vec<TreePath>,
 }
 
 /// Looks, for a change of what is found: the host's lock is held until it is made.
@@ -176,6 +170,8 @@ fn compare(
     let since = baseline.meta().since;
     let log = Log::read(&site.root, Some(since)).map_err(EngineError::system("read the watch's log"))?;
     let mut problems: Vec<Problem> = scanned.problems.iter().map(problem).collect();
+    let unrecorded = scanned.problems.iter().filter(|one| one.trouble == Trouble::Unrecorded);
+    let unrecorded = unrecorded.map(|one| one.path.clone()).collect();
     let mut differences = scanned.differences;
     let in_between = !locked && under_way(site, &place, &mut differences, &mut problems)?;
     let mut drift: Vec<Drift> = differences.into_iter().map(|one| drifted(one, &log, since, now)).collect();
@@ -195,11 +191,11 @@ fn compare(
         paths: scanned.counts.paths,
         recorded: recording,
     };
-    Ok(Finding { look, baseline, databases, tree })
+    Ok(Finding { look, baseline, databases, tree, unrecorded })
 }
 
 /// A record, which changes are in it, and whether it was made just now.
-type Opened = (Baseline, Place, Option<Recording>);
+pub(super) type Opened = (Baseline, Place, Option<Recording>);
 
 /// The record, brought up to the last change; made when there is none and the lock is held.
 fn opened(
@@ -218,76 +214,6 @@ fn opened(
         (Some(baseline), None) => Ok((baseline, moves::whole(site)?, None)),
         (None, Some(guard)) => first(state, site, guard, asked, progress),
         (None, None) => Err(EngineError::refused("this host has no record yet", "`greenroom status` makes it")),
-    }
-}
-
-/// Makes the record.
-fn first(
-    state: &State,
-    site: &Site,
-    guard: &Guard<'_>,
-    asked: &Asked,
-    progress: &dyn Progress,
-) -> Result<Opened, EngineError> {
-    let began = Instant::now();
-    progress.begin("recording this host for the first time");
-    let (_, changes) = moves::fresh(guard.host(), &Place::default())?;
-    let mut place = Place { whole: false, changes, modified: Vec::new() };
-    place.write(&site.root)?;
-    let sink = Sink { blobs: &state.blobs, kept: Mutex::default() };
-    let options = Options { keep: Some(&sink), ..Options::new(&site.policy, (asked.now)()) };
-    let Recorded { baseline, modified, gaps, problems, .. } = Baseline::record(&site.root, &options)?;
-    let kept = sink.kept.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    contents::remember(state, &site.root, &kept.hashes, true)?;
-    facts::record(site)?;
-    packages::forget(&site.root)?;
-    place.modified = modified.iter().map(Before::from).collect();
-    place.whole = true;
-    place.write(&site.root)?;
-    let recording = Recording {
-        paths: baseline.meta().paths,
-        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        kept: kept.bytes,
-    };
-    progress.note(&format!(
-        "this host's record was made just now: {} paths in {:.1} s; from here on every difference is drift",
-        recording.paths,
-        began.elapsed().as_secs_f64()
-    ));
-    gaps.iter().for_each(|gap| progress.note(gap));
-    if !problems.is_empty() {
-        progress.note(&format!("{} paths could not be read and are not on record", problems.len()));
-    }
-    Ok((baseline, place, Some(recording)))
-}
-
-/// Keeps small contents, up to a total.
-struct Sink<'a> {
-    blobs: &'a DirBlobs,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    hashes: BTreeSet<ContentHash>,
-    bytes: u64,
-}
-
-impl Keep for Sink<'_> {
-    fn wants(&self, path: &TreePath, size: u64) -> bool {
-        if !contents::is_kept(path, size) {
-            return false;
-        }
-        let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let fits = kept.bytes + size <= contents::TOTAL;
-        kept.bytes += if fits { size } else { 0 };
-        fits
-    }
-
-    fn keep(&self, _path: &TreePath, hash: &ContentHash, content: &[u8]) -> io::Result<()> {
-        self.blobs.put_bytes(content).map_err(io::Error::other)?;
-        self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).hashes.insert(*hash);
-        Ok(())
     }
 }
 
@@ -315,7 +241,7 @@ fn under_way(
     Ok(!changes.is_empty())
 }
 
-fn problem(trouble: &Trouble) -> Problem {
+fn problem(trouble: &Unknown) -> Problem {
     Problem { path: Some(trouble.path.clone()), what: trouble.to_string() }
 }
 
@@ -389,10 +315,26 @@ fn watching(site: &Site, log: &Log) -> Result<Watching, EngineError> {
     })
 }
 
-/// No content of a package is read into memory beyond this.
-const LARGEST: u64 = 64 << 20;
-
 impl Finding {
+    /// Takes what is not on record among the differences, as it is now: whoever adopts it has it on record.
+    pub(super) fn take_unrecorded(&mut self) -> Result<(), EngineError> {
+        for path in &self.unrecorded {
+            let after = match self.tree.node(path) {
+                Ok(seen) => seen.into_node(),
+                // It is being written to again: it stays what it was.
+                Err(ScanError::Busy { .. }) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let entry = Entry { path: path.clone(), before: None, after };
+            if entry.after.is_some() {
+                let (at, group) = (self.look.baseline_at.clone(), format!("path:{path}"));
+                self.look.drift.push(Drift { entry, found_by: FoundBy::Scan, actor: None, at, group });
+            }
+        }
+        self.look.drift.sort_by(|a, b| a.path().cmp(b.path()));
+        Ok(())
+    }
+
     /// What a file of a package was when the package brought it, as far as the package cache says: its content; the rest as it is.
     pub(super) fn of_package(&mut self, entry: &Entry) -> Option<Box<Node>> {
         let content = package_content(&mut self.tree, &self.databases, &entry.path)?;
@@ -411,44 +353,5 @@ impl Finding {
             Some(if is == Some(&was.version) { was.name.clone() } else { format!("{}={}", was.name, was.version) })
         });
         of.collect()
-    }
-}
-
-/// A file's content out of the package cache, of the version that is on record, when its checksum is the package's own.
-fn package_content(tree: &mut Tree, databases: &Databases, path: &TreePath) -> Option<Vec<u8>> {
-    let database = databases.record.as_ref().or(databases.host.as_ref())?;
-    let expected = database.expected(path)?;
-    let mut content = Vec::new();
-    let mut take = |reader: &mut dyn Read| reader.take(LARGEST).read_to_end(&mut content).map(drop);
-    let found = dpkg::deb_content(tree, database.package(expected.package), path, &mut take).ok()?;
-    (found && dpkg::md5(&content) == expected.md5).then_some(content)
-}
-
-impl Texts {
-    /// The content of a drift's side before and after, for a diff; `None`: it is not at hand, or too large. An absent side is
-    /// empty.
-    pub fn sides(&mut self, state: &State, drift: &Drift, limit: u64) -> [Option<Vec<u8>>; 2] {
-        let path = drift.path().clone();
-        let before = match (&drift.entry.before, drift.found_by) {
-            (None, FoundBy::Package) => package_content(&mut self.tree, &self.databases, &path),
-            (before, _) => self.text(state, &path, before.as_deref(), limit),
-        };
-        [before, self.text(state, &path, drift.entry.after.as_deref(), limit)]
-    }
-
-    fn text(&mut self, state: &State, path: &TreePath, node: Option<&Node>, limit: u64) -> Option<Vec<u8>> {
-        let Some(hash) = node.and_then(Node::content) else { return Some(Vec::new()) };
-        if node.is_some_and(|node| node.size() > limit) {
-            return None;
-        }
-        let is_it = |content: &Vec<u8>| ContentHash::of(content) == hash;
-        if let Some(live) = self.tree.content(path, limit + 1).ok().flatten().filter(is_it) {
-            return Some(live);
-        }
-        let mut out = Vec::new();
-        if state.blobs.copy_out(hash, &mut out).is_ok() {
-            return Some(out);
-        }
-        package_content(&mut self.tree, &self.databases, path).filter(is_it)
     }
 }

@@ -19,6 +19,7 @@ pub mod adopt;
 mod attribute;
 pub mod contents;
 mod facts;
+mod first;
 mod group;
 mod look;
 mod merge;
@@ -27,6 +28,7 @@ mod packages;
 mod place;
 pub mod revert;
 mod select;
+mod texts;
 mod units;
 
 use std::collections::HashMap;
@@ -36,9 +38,10 @@ use greenroom_core::{Changeset, Entry, Op, TreePath};
 
 pub use adopt::{Wanted, adopt};
 pub use group::verb;
-pub use look::{Look, Problem, Recording, Texts, Watching, look, record};
+pub use look::{Look, Problem, Recording, Watching, look, record};
 pub use revert::revert;
 pub use select::{Pattern, Selection};
+pub use texts::Texts;
 
 pub(crate) use adopt::recover as recover_adoption;
 pub(crate) use moves::{about_to, bring_up, moved};

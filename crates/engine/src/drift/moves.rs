@@ -50,11 +50,15 @@ pub(super) fn catch_up(
 ) -> Result<(Baseline, Place), EngineError> {
     let mut place = whole(site)?;
     faults.hit("record.begun").map_err(EngineError::system("go on after record.begun"))?;
-    facts::settle(site)?;
     let (records, all) = fresh(guard.host(), &place)?;
     if all == place.changes {
+        if guard.host().open_journals().map_err(host_error)?.is_empty() {
+            // A change that was refused, or killed before it began, did nothing beyond files either.
+            facts::forget_before(site)?;
+        }
         return Ok((baseline, place));
     }
+    facts::settle(site)?;
     if records.is_empty() {
         place.changes = all;
         place.write(&site.root)?;
@@ -121,7 +125,9 @@ pub(crate) fn bring_up(
 
 /// The same after a change. Should it fail, the next look does it.
 pub(crate) fn moved(state: &State, site: &Site, guard: &Guard<'_>, asked: &Asked, tools: &Tools<'_>) {
-    if let Err(error) = bring_up(state, site, guard, asked, tools.faults) {
+    // A change of live steps alone has no files, and may have done something beyond them.
+    let done = facts::settle(site).and_then(|()| bring_up(state, site, guard, asked, tools.faults));
+    if let Err(error) = done {
         tools.progress.note(&format!("the record of this host will be moved by the next status: {error}"));
     }
 }

@@ -1,7 +1,10 @@
 //! Puts captured contents into the blob store: new files by a hard link to the copy's own, text that was there before for
 //! showing differences.
 
+use std::ffi::OsStr;
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use greenroom_core::ContentHash;
@@ -28,8 +31,9 @@ impl<'a> IntoBlobs<'a> {
 
 impl Keep for IntoBlobs<'_> {
     fn keep(&self, hash: &ContentHash, source: &Source<'_>) -> io::Result<()> {
-        if let Some(file) = source.file {
-            return self.blobs.adopt_link(file, *hash).map_err(io::Error::other);
+        if let Some((dir, name)) = source.file {
+            let name = Path::new(OsStr::from_bytes(name));
+            return self.blobs.adopt_link(dir, name, *hash).map_err(io::Error::other);
         }
         if self.blobs.contains(*hash).map_err(io::Error::other)? {
             return Ok(());

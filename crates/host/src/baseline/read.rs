@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.bytes += length;
-        let xattrs = fs::file_xattrs(file.as_fd())?;
+        let (xattrs, _) = fs::xattrs_of(&file)?;
         let after = fs::status(file.as_fd(), b"")?;
         let steady = after.ctime == status.ctime && after.ino == status.ino && after.size == length;
         let hash = hasher.finalize().into();

@@ -15,9 +15,23 @@ struct Walk {
 }
 
 pub(super) fn find(views: &Views) -> Result<Vec<Candidate>, ScanError> {
-    let (lower, merged) = views.trees()?;
-    let mut walk = Walk { lower, upper: Tree::open(&views.upper)?, merged, found: Vec::new() };
-    walk.visit(vec![(TreePath::root(), false)])?;
+    walk(views, vec![(TreePath::root(), false)])
+}
+
+/// What lay below directories of the lower that are none in the copy.
+pub(super) fn below(views: &Views, gone: &[TreePath]) -> Result<Vec<Candidate>, ScanError> {
+    let mut lower = views.lower.again()?;
+    let mut todo = Vec::new();
+    for dir in gone {
+        todo.extend(lower.names(dir)?.into_iter().map(|name| (dir.join(&name), true)));
+    }
+    walk(views, todo)
+}
+
+fn walk(views: &Views, todo: Vec<(TreePath, bool)>) -> Result<Vec<Candidate>, ScanError> {
+    let (lower, upper, merged) = views.trees()?;
+    let mut walk = Walk { lower, upper, merged, found: Vec::new() };
+    walk.visit(todo)?;
     Ok(walk.found)
 }
 
@@ -36,7 +50,7 @@ impl Walk {
                     names.dedup();
                     names.into_iter().map(|n| (n, true)).collect()
                 }
-                (Some(true), Some(true)) => self.upper.names(&path)?.into_iter().map(|n| (n, false)).collect(),
+                (Some(true), Some(true)) => self.in_upper(&path)?.into_iter().map(|n| (n, false)).collect(),
                 (Some(true), _) => self.lower.names(&path)?.into_iter().map(|n| (n, true)).collect(),
                 (_, Some(true)) => self.merged.names(&path)?.into_iter().map(|n| (n, true)).collect::<Vec<_>>(),
                 _ => Vec::new(),
@@ -48,6 +62,14 @@ impl Walk {
             }
         }
         Ok(())
+    }
+
+    /// The names in the upper directory, but for regular files: these are found at once. What they are in the lower is seen
+    /// when they are read ([`below`]).
+    fn in_upper(&mut self, dir: &TreePath) -> Result<Vec<Box<[u8]>>, ScanError> {
+        let (files, others): (Vec<_>, Vec<_>) = self.upper.entries(dir)?.into_iter().partition(|l| l.is_file);
+        self.found.extend(files.iter().map(|file| Candidate { inner: dir.join(&file.name), is_dir: false }));
+        Ok(others.into_iter().map(|other| other.name).collect())
     }
 
     /// Whether the upper directory stands for more than the names in it: it hides the lower one, or was moved here.

@@ -1,13 +1,16 @@
 //! Reads each candidate in both views, on all cores, and keeps the contents of what is new.
+//!
+//! What is a plain file of the upper layer is read there instead of in the merged view, which shows the same for twice the
+//! cost, and its content is kept as soon as it was read. All else that has to be kept waits until everything was read.
 
-use std::os::unix::ffi::OsStrExt as _;
+use std::collections::HashSet;
 
 use greenroom_core::changeset::DirTime;
-use greenroom_core::{Mtime, Node, TreePath};
+use greenroom_core::{Kind, Mtime, Node, TreePath};
 use rayon::prelude::*;
 
 use super::{CaptureError, Keep, Rules, Source, Views};
-use crate::scan::{Seen, Tree};
+use crate::scan::{ScanError, Seen, Tree};
 use crate::sys::fs::{self, Status, types};
 
 /// One candidate with both its states.
@@ -22,18 +25,26 @@ pub(super) struct Pair {
     pub(super) socket: bool,
     /// The mtimes where it is a directory afterwards.
     pub(super) dir_times: Option<(Mtime, Mtime)>,
+    /// The new content was kept.
+    kept: bool,
 }
 
 /// Neighbours share their directory's descriptor: chunks keep them together.
 const CHUNK: usize = 128;
 
-pub(super) fn read(views: &Views, mut wanted: Vec<TreePath>) -> Result<Vec<Pair>, CaptureError> {
+pub(super) fn read(
+    views: &Views,
+    mut wanted: Vec<TreePath>,
+    rules: &Rules<'_>,
+    keep: &dyn Keep,
+) -> Result<Vec<Pair>, CaptureError> {
     wanted.sort_unstable();
     let chunks: Vec<Result<Vec<Pair>, CaptureError>> = wanted
         .par_chunks(CHUNK)
         .map(|chunk| {
-            let (mut lower, mut merged) = views.trees()?;
-            chunk.iter().map(|inner| pair(inner, &mut lower, &mut merged)).collect()
+            let (mut lower, mut upper, mut merged) = views.trees()?;
+            let one = |inner| read_one(inner, views, (&mut lower, &mut upper, &mut merged), rules, keep);
+            chunk.iter().map(one).collect()
         })
         .collect();
     let mut out = Vec::with_capacity(wanted.len());
@@ -43,9 +54,36 @@ pub(super) fn read(views: &Views, mut wanted: Vec<TreePath>) -> Result<Vec<Pair>
     Ok(out)
 }
 
+fn read_one(
+    inner: &TreePath,
+    views: &Views,
+    (lower, upper, merged): (&mut Tree, &mut Tree, &mut Tree),
+    rules: &Rules<'_>,
+    keep: &dyn Keep,
+) -> Result<Pair, CaptureError> {
+    let Some(after) = upper.plain(inner)? else { return pair(inner, lower, merged) };
+    let mut pair = assemble(inner, lower.node(inner)?, after);
+    // It has no other name that could be read later: that it gets the store's owner and mode disturbs nothing.
+    if has_new_content(&pair)
+        && let Some(node) = &pair.after
+        && let Some(hash) = node.content()
+        && let Some((dir, name)) = upper.place(inner)?
+    {
+        let open = || fs::open_file(dir, name);
+        let source = Source { file: rules.at_rest.then_some((dir, name)), open: &open, size: node.size() };
+        keep.keep(&hash, &source)
+            .map_err(|source| CaptureError::Keep { path: views.whole(inner).into_owned(), source })?;
+        pair.kept = true;
+    }
+    Ok(pair)
+}
+
 /// Reads one path in both views.
 pub(super) fn pair(inner: &TreePath, lower: &mut Tree, merged: &mut Tree) -> Result<Pair, CaptureError> {
-    let (before, after) = (lower.node(inner)?, merged.node(inner)?);
+    Ok(assemble(inner, lower.node(inner)?, merged.node(inner)?))
+}
+
+fn assemble(inner: &TreePath, before: Seen, after: Seen) -> Pair {
     let socket = matches!(before, Seen::Socket) || matches!(after, Seen::Socket);
     let status = |seen: &Seen| match seen {
         Seen::Node(_, status) => Some(*status),
@@ -54,7 +92,7 @@ pub(super) fn pair(inner: &TreePath, lower: &mut Tree, merged: &mut Tree) -> Res
     let (old, new) = (status(&before), status(&after));
     let time = |status: &Option<Status>| status.as_ref().filter(|s| s.file_type() == types::DIR).map(|s| s.mtime);
     let dir_times = time(&new).map(|after| (time(&old).unwrap_or(DirTime::NONE), after));
-    Ok(Pair {
+    Pair {
         inner: inner.clone(),
         before: before.into_node(),
         after: after.into_node(),
@@ -62,22 +100,41 @@ pub(super) fn pair(inner: &TreePath, lower: &mut Tree, merged: &mut Tree) -> Res
         names_after: names(new),
         socket,
         dir_times,
-    })
+        kept: false,
+    }
 }
 
-/// Keeps the contents of all that changed. Only now, when everything was read: a kept file may become the store's own, with
-/// the store's owner and mode.
-pub(super) fn keep_all(views: &Views, pairs: &[Pair], rules: &Rules<'_>, keep: &dyn Keep) -> Result<(), CaptureError> {
-    pairs.par_chunks(CHUNK).try_for_each(|chunk| {
-        let (mut lower, mut merged) = views.trees()?;
-        let mut upper = Tree::open(&views.upper)?;
-        for pair in chunk.iter().filter(|pair| has_new_content(pair)) {
-            store(pair, &mut lower, &mut merged, &mut upper, views, rules, keep).map_err(|stop| match stop {
-                Stop::Io(source) => CaptureError::Keep { path: views.whole(&pair.inner).into_owned(), source },
-                Stop::Scan(error) => CaptureError::Read(error),
-            })?;
-        }
-        Ok(())
+/// The directories that are files now and in which nobody has looked yet: what was in them is gone.
+pub(super) fn gone_directories(pairs: &[Pair], left_out_in: &HashSet<TreePath>, views: &Views) -> Vec<TreePath> {
+    let is_dir = |node: &Option<Box<Node>>| node.as_ref().is_some_and(|node| node.kind == Kind::Dir);
+    let is_file = |node: &Option<Box<Node>>| node.as_ref().is_some_and(|node| node.content().is_some());
+    let gone = pairs.iter().filter(|p| is_dir(&p.before) && is_file(&p.after)).map(|p| p.inner.clone());
+    let mut gone: Vec<TreePath> = gone.filter(|dir| !left_out_in.contains(&*views.whole(dir))).collect();
+    if !gone.is_empty() {
+        let looked_at: HashSet<TreePath> = pairs.iter().filter_map(|pair| pair.inner.parent()).collect();
+        gone.retain(|dir| !looked_at.contains(dir));
+    }
+    gone
+}
+
+/// Keeps the contents that are not kept yet of all that changed. Only now, when everything was read: a kept file may become
+/// the store's own, with the store's owner and mode. And what was there before.
+pub(super) fn keep_rest(views: &Views, pairs: &[Pair], rules: &Rules<'_>, keep: &dyn Keep) -> Result<(), CaptureError> {
+    let changed: Vec<&Pair> = pairs.iter().filter(|pair| has_new_content(pair)).collect();
+    let left: Vec<&Pair> = changed.iter().copied().filter(|pair| !pair.kept).collect();
+    let told = |pair: &Pair, stop| match stop {
+        Stop::Io(source) => CaptureError::Keep { path: views.whole(&pair.inner).into_owned(), source },
+        Stop::Scan(error) => CaptureError::Read(error),
+    };
+    left.par_chunks(CHUNK).try_for_each(|chunk| {
+        let (_, mut upper, mut merged) = views.trees()?;
+        chunk.iter().try_for_each(|pair| {
+            store_after(pair, &mut upper, &mut merged, rules, keep).map_err(|stop| told(pair, stop))
+        })
+    })?;
+    changed.par_chunks(CHUNK).try_for_each(|chunk| {
+        let mut lower = views.lower.again()?;
+        chunk.iter().try_for_each(|pair| store_before(pair, &mut lower, keep).map_err(|stop| told(pair, stop)))
     })
 }
 
@@ -97,42 +154,36 @@ fn names(status: Option<Status>) -> Option<(u64, u32)> {
 
 enum Stop {
     Io(std::io::Error),
-    Scan(crate::scan::ScanError),
+    Scan(ScanError),
 }
 
-fn store(
+fn store_after(
     pair: &Pair,
-    lower: &mut Tree,
-    merged: &mut Tree,
     upper: &mut Tree,
-    views: &Views,
+    merged: &mut Tree,
     rules: &Rules<'_>,
     keep: &dyn Keep,
 ) -> Result<(), Stop> {
-    if let Some(node) = &pair.after
-        && let Some(hash) = node.content()
-    {
-        let is_upper = upper.status(&pair.inner).map_err(Stop::Scan)?.is_some_and(|s| s.file_type() == types::FILE);
-        let file = views.upper.join(std::ffi::OsStr::from_bytes(pair.inner.relative()));
-        let linkable = rules.at_rest && is_upper && pair.inner.as_bytes().len() < 3000;
-        let open = opener(merged, &pair.inner).map_err(Stop::Scan)?;
-        let source = Source { file: linkable.then_some(file.as_path()), open: &open, size: node.size() };
-        keep.keep(&hash, &source).map_err(Stop::Io)?;
-    }
-    if let Some(node) = &pair.before
-        && let Some(hash) = node.content()
-    {
-        let open = opener(lower, &pair.inner).map_err(Stop::Scan)?;
-        keep.keep_before(&hash, &Source { file: None, open: &open, size: node.size() }).map_err(Stop::Io)?;
-    }
-    Ok(())
+    let Some(node) = &pair.after else { return Ok(()) };
+    let Some(hash) = node.content() else { return Ok(()) };
+    let is_upper = upper.status(&pair.inner).map_err(Stop::Scan)?.is_some_and(|s| s.file_type() == types::FILE);
+    let file = upper.place(&pair.inner).map_err(Stop::Scan)?.filter(|_| rules.at_rest && is_upper);
+    let open = opener(merged, &pair.inner).map_err(Stop::Scan)?;
+    keep.keep(&hash, &Source { file, open: &open, size: node.size() }).map_err(Stop::Io)
+}
+
+fn store_before(pair: &Pair, lower: &mut Tree, keep: &dyn Keep) -> Result<(), Stop> {
+    let Some(node) = &pair.before else { return Ok(()) };
+    let Some(hash) = node.content() else { return Ok(()) };
+    let open = opener(lower, &pair.inner).map_err(Stop::Scan)?;
+    keep.keep_before(&hash, &Source { file: None, open: &open, size: node.size() }).map_err(Stop::Io)
 }
 
 /// A function that opens one file of a tree.
 fn opener<'a>(
     tree: &'a mut Tree,
     inner: &'a TreePath,
-) -> Result<impl Fn() -> std::io::Result<std::fs::File> + 'a, crate::scan::ScanError> {
+) -> Result<impl Fn() -> std::io::Result<std::fs::File> + 'a, ScanError> {
     let place = tree.place(inner)?;
     Ok(move || match place {
         Some((dir, name)) => fs::open_file(dir, name),

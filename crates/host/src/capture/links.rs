@@ -19,7 +19,7 @@ pub(super) fn assign(views: &Views, pairs: &mut Vec<Pair>) -> Result<(), Capture
     let missing = incomplete(pairs);
     if !missing.is_empty() {
         let known: BTreeSet<TreePath> = pairs.iter().map(|p| p.inner.clone()).collect();
-        let (mut lower, mut merged) = views.trees()?;
+        let (mut lower, _, mut merged) = views.trees()?;
         for inner in search(&mut lower, &missing)?.into_iter().filter(|p| !known.contains(p)) {
             pairs.push(pair(&inner, &mut lower, &mut merged)?);
         }

@@ -15,7 +15,7 @@ mod links;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
 
 use greenroom_core::changeset::{DirTime, Invalid};
 use greenroom_core::policy::Class;
@@ -47,8 +47,9 @@ pub enum CaptureError {
 
 /// Where the content of a changed file can be had.
 pub struct Source<'a> {
-    /// A file that nobody else will write to any more, on the file system of the copy: it may be linked.
-    pub file: Option<&'a Path>,
+    /// A file that nobody else will write to any more, on the file system of the copy, by its directory and its name there:
+    /// it may be linked.
+    pub file: Option<(BorrowedFd<'a>, &'a [u8])>,
     /// It, open for reading.
     pub open: &'a dyn Fn() -> std::io::Result<File>,
     /// Length in bytes.
@@ -122,19 +123,27 @@ pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captur
     let mut left_out_in = HashSet::new();
     for layer in copy.layers() {
         let views = Views::open(layer)?;
-        let found = candidates::find(&views)?;
         let mut logs = Vec::new();
-        let wanted = sift(found, &views, rules, |path, skip| {
+        let mut skip = |path: &TreePath, skip: Skip, left_out_in: &mut HashSet<TreePath>| {
             count(&mut out, skip, path);
             left_out_in.extend(path.parent());
             if matches!(skip, Skip::Class(Class::Volatile)) && is_log(path) {
                 logs.push(path.clone());
             }
-        });
+        };
+        let found = candidates::find(&views)?;
+        let wanted = sift(found, &views, rules, &mut |path, why| skip(path, why, &mut left_out_in));
+        let mut pairs = compare::read(&views, wanted, rules, keep)?;
+        let gone = compare::gone_directories(&pairs, &left_out_in, &views);
+        if !gone.is_empty() {
+            let found = candidates::below(&views, &gone)?;
+            let wanted = sift(found, &views, rules, &mut |path, why| skip(path, why, &mut left_out_in));
+            pairs.extend(compare::read(&views, wanted, rules, keep)?);
+            pairs.sort_unstable_by(|a, b| a.inner.cmp(&b.inner));
+        }
         out.logs.extend(special(&views, logs, rules)?);
-        let mut pairs = compare::read(&views, wanted)?;
         links::assign(&views, &mut pairs)?;
-        compare::keep_all(&views, &pairs, rules, keep)?;
+        compare::keep_rest(&views, &pairs, rules, keep)?;
         for pair in pairs {
             settle(pair, &views, rules, &mut out, &mut entries, &mut times);
         }
@@ -157,19 +166,19 @@ fn drop_times(times: &mut Vec<DirTime>, entries: &[Entry], left_out_in: &HashSet
     times.retain(|time| !doubtful.contains(&time.path));
 }
 
-/// The three views of one layer. Both trees are opened once, by the thread whose mount namespace has the copy; the threads of a
+/// The three views of one layer. All are opened once, by the thread whose mount namespace has the copy; the threads of a
 /// pool may be in another.
 pub(super) struct Views {
     at: TreePath,
     lower: Tree,
-    upper: PathBuf,
+    upper: Tree,
     merged: Tree,
 }
 
 impl Views {
     fn open(layer: &crate::copy::Layer) -> Result<Self, ScanError> {
         let (lower, merged) = (Tree::open(&layer.lower)?, Tree::open(&layer.merged)?);
-        Ok(Self { at: layer.at.clone(), lower, upper: layer.upper.clone(), merged })
+        Ok(Self { at: layer.at.clone(), lower, upper: Tree::open(&layer.upper)?, merged })
     }
 
     /// A path within the layer as a path of the whole tree: the same one in the layer of the root.
@@ -181,8 +190,9 @@ impl Views {
         }
     }
 
-    fn trees(&self) -> Result<(Tree, Tree), ScanError> {
-        Ok((self.lower.again()?, self.merged.again()?))
+    /// The lower, the upper, the merged tree.
+    fn trees(&self) -> Result<(Tree, Tree, Tree), ScanError> {
+        Ok((self.lower.again()?, self.upper.again()?, self.merged.again()?))
     }
 }
 
@@ -203,7 +213,7 @@ fn sift(
     found: Vec<Candidate>,
     views: &Views,
     rules: &Rules<'_>,
-    mut skip: impl FnMut(&TreePath, Skip),
+    skip: &mut impl FnMut(&TreePath, Skip),
 ) -> Vec<TreePath> {
     let mut wanted = Vec::new();
     for Candidate { inner, is_dir } in found {
@@ -234,7 +244,7 @@ fn is_log(path: &TreePath) -> bool {
 
 /// Those of the paths that are new files whose owner or mode is not what any service that runs as root would give them.
 fn special(views: &Views, paths: Vec<TreePath>, rules: &Rules<'_>) -> Result<Vec<Log>, ScanError> {
-    let (mut lower, mut merged) = views.trees()?;
+    let (mut lower, _, mut merged) = views.trees()?;
     let mut out = Vec::new();
     for path in paths {
         let inner =

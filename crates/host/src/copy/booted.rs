@@ -32,6 +32,9 @@ pub struct Settled {
     pub took: Duration,
 }
 
+/// So long a copy that was told to turn off may take for it.
+const WAY_DOWN: Duration = Duration::from_secs(30);
+
 impl Booted {
     /// Boots a copy. `stand_ins`: units whose programs must not run in it, besides those that make no sense there.
     ///
@@ -85,9 +88,29 @@ impl Booted {
         CopyError::Boot { what: if text.is_empty() { what.to_owned() } else { format!("{what}: {text}") } }
     }
 
-    /// Whether it still runs: somebody in it may have turned it off.
+    /// Whether it still runs: somebody in it may have turned it off, or had it boot again, which comes to the same here. One
+    /// that is on its way down is waited for.
     pub fn runs(&mut self) -> bool {
-        matches!(self.nspawn.try_wait(), Ok(None))
+        let until = Instant::now() + WAY_DOWN;
+        while self.has_leader() && self.is_stopping() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        self.has_leader()
+    }
+
+    /// After a reboot nspawn has another first process, of which nobody here knows anything.
+    fn has_leader(&mut self) -> bool {
+        let is_leader = |pid: i32| u32::try_from(pid) == Ok(self.leader) && is_first_inside(pid);
+        matches!(self.nspawn.try_wait(), Ok(None)) && children(self.nspawn.id()).into_iter().any(is_leader)
+    }
+
+    fn is_stopping(&self) -> bool {
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.leader)).unwrap_or_default();
+        let asked = ["systemctl", "is-system-running"].map(OsString::from);
+        // On its last way it answers nobody, and then has another name.
+        let answers =
+            |state: &str| matches!(state, "initializing" | "starting" | "running" | "degraded" | "maintenance");
+        name.starts_with("systemd-shut") || !self.ask(&asked, Duration::from_secs(2)).is_ok_and(|state| answers(&state))
     }
 
     /// Waits until the start-up is over, at most `limit`.
@@ -201,11 +224,7 @@ impl Booted {
 
 impl Drop for Booted {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.leader)
-            .ok()
-            .and_then(Pid::from_raw)
-            .filter(|_| matches!(self.nspawn.try_wait(), Ok(None)))
-        {
+        if let Some(pid) = i32::try_from(self.leader).ok().and_then(Pid::from_raw).filter(|_| self.has_leader()) {
             // The kernel kills all others of the process namespace with its first.
             let _ = kill_process(pid, Signal::KILL);
             let until = Instant::now() + Duration::from_secs(5);

@@ -66,9 +66,13 @@ ConfigurationDirectory=
 
 const OTHER: &str = "[Unit]\nConditionPathExists=!/\n";
 
-/// Writes the drop-ins of these units and of [`UNITS`] into a directory, which is returned.
+/// Writes the drop-ins of these units and of [`UNITS`] into a directory, which is returned. A copy that is booted again gets a
+/// new one, as it gets a new `/run`: whoever was in it could have left links there that lead out.
 pub(super) fn write(at: PathBuf, more: &[String]) -> io::Result<PathBuf> {
-    fs::create_dir(&at)?;
+    match fs::remove_dir_all(&at) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir(&at)?,
+    }
     for unit in UNITS.iter().copied().chain(more.iter().map(String::as_str)) {
         let dir = at.join(format!("{unit}.d"));
         fs::create_dir_all(&dir)?;

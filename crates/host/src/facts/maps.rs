@@ -4,12 +4,13 @@
 //! Who is asked: processes in the target's pid namespace with the target's root directory. Containers and chroots have
 //! libraries of their own; a service with a private mount namespace (PrivateTmp and the like) has the host's.
 //!
-//! Three questions. *Before* files are exchanged, [`units_mapping`] says who maps them now. *Afterwards*,
+//! Four questions. *Before* files are exchanged, [`units_mapping`] says who maps them now. *Afterwards*,
 //! [`units_with_stale_maps`] says who still maps what is no longer there: by the kernel's `(deleted)`, by an inode that is not
 //! the path's any more, or by a path in Greenroom's own staging area, where an exchange leaves the old file. *At any time*,
-//! `replaced` says the same of all files, and of those that were written over in place.
+//! `replaced` says the same of all files, and of those that were written over in place, and [`mapped_by_services`] says what
+//! services run at all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -126,6 +127,49 @@ pub(super) fn replaced<'a>(processes: &'a Processes, mut found: impl FnMut(&'a P
             }
         }
     })
+}
+
+/// A program or library that processes of services map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitMaps {
+    /// The file.
+    pub path: TreePath,
+    /// The services.
+    pub units: BTreeSet<String>,
+    /// One of them maps what was at this path before.
+    pub replaced: bool,
+}
+
+/// All files that services of this host map to be run, by path, and of each service its oldest process.
+///
+/// # Errors
+/// There is nothing to look at.
+pub fn mapped_by_services() -> Result<(Vec<UnitMaps>, BTreeMap<String, u32>), FactsError> {
+    let processes = Processes::of(Target::Host).map_err(FactsError::Proc)?;
+    let clock = Clock::now();
+    let mut out: BTreeMap<TreePath, UnitMaps> = BTreeMap::new();
+    let mut oldest: BTreeMap<String, (u64, u32)> = BTreeMap::new();
+    let look = |process: &Process, mappings: HashSet<Mapping>| {
+        let (pid, started) = (process.pid, clock.at(process.started));
+        let is_service = |unit: &String| unit.ends_with(".service") || unit == "init.scope";
+        let Some(unit) = processes.unit(pid).filter(is_service) else { return };
+        let age = (process.started, pid);
+        oldest.entry(unit.clone()).and_modify(|first| *first = age.min(*first)).or_insert(age);
+        // What an exchange took away is at no path that another system has.
+        let staged = |path: &TreePath| STAGING.iter().any(|place| contains(path.as_bytes(), place));
+        for mapping in mappings.into_iter().filter(|mapping| !staged(&mapping.path)) {
+            let replaced = mapping.deleted || is_another(pid, &mapping) || written(pid, &mapping, started);
+            let entry = out.entry(mapping.path).or_insert_with_key(|path| UnitMaps {
+                path: path.clone(),
+                units: BTreeSet::new(),
+                replaced: false,
+            });
+            entry.units.insert(unit.clone());
+            entry.replaced |= replaced;
+        }
+    };
+    each_process(Target::Host, &processes, look).map_err(FactsError::Proc)?;
+    Ok((out.into_values().collect(), oldest.into_iter().map(|(unit, (_, pid))| (unit, pid)).collect()))
 }
 
 /// Calls `look` for each process with the target's root directory, and the files that it maps to run them; not for ourselves.

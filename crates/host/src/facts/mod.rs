@@ -38,7 +38,7 @@ pub use mounts::Mount;
 pub use own::own_units;
 pub use ports::Port;
 pub use rules::Rules;
-pub use running::look;
+pub use running::{is_live, look};
 pub use trees::Trees;
 pub use units::UnitState;
 

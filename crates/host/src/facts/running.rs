@@ -15,6 +15,8 @@ mod places;
 mod settings;
 mod stale;
 
+pub use machine::is_live;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -34,7 +36,7 @@ use super::{Target, Trees, ports, rules, units};
 /// `root` can't be opened as a directory, or it is the machine and its /proc can't be read.
 pub fn look(root: &Path) -> io::Result<Facts> {
     let trees = Trees::open(root, root)?;
-    if !machine::is_live(root) {
+    if !is_live(root) {
         return Ok(Facts::of_files(&trees));
     }
     running(&trees)

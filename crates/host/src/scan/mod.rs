@@ -4,14 +4,16 @@
 //! socket, or a [`Node`] with the inode it was read from. No symbolic link is followed, nothing outside the root can be
 //! reached, devices and FIFOs are never opened, and a file that changes while it is hashed is read again.
 
+use std::cell::RefCell;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use greenroom_core::manifest::Xattrs;
 use greenroom_core::{ContentHash, Kind, Mtime, Node, TreePath};
 use rustix::fs::OFlags;
 
-use crate::sys::fs::{self, Status, types};
+use crate::sys::fs::{self, Listed, Status, types};
 
 /// Why a path could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +70,14 @@ pub struct Tree {
     path: PathBuf,
     /// The directory that was used last: neighbours in a sorted list share it.
     last: Option<(TreePath, OwnedFd)>,
-    buffer: Vec<u8>,
+}
+
+/// How much is read at once.
+const CHUNK: usize = 128 * 1024;
+
+thread_local! {
+    /// What files are read into. Trees come and go with each piece of work; a thread stays.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; CHUNK]);
 }
 
 /// How often a file that changes while it is read is read again.
@@ -81,7 +90,7 @@ impl Tree {
     /// [`ScanError::Root`].
     pub fn open(root: &Path) -> Result<Self, ScanError> {
         let fd = fs::open_root(root).map_err(|source| ScanError::Root { root: root.to_owned(), source })?;
-        Ok(Self { root: fd, path: root.to_owned(), last: None, buffer: vec![0; 128 * 1024] })
+        Ok(Self { root: fd, path: root.to_owned(), last: None })
     }
 
     /// Another handle on the same tree, for another thread: also for one whose mount namespace has no such path.
@@ -90,7 +99,7 @@ impl Tree {
     /// [`ScanError::Root`].
     pub fn again(&self) -> Result<Self, ScanError> {
         let root = self.root.try_clone().map_err(|source| ScanError::Root { root: self.path.clone(), source })?;
-        Ok(Self { root, path: self.path.clone(), last: None, buffer: vec![0; 128 * 1024] })
+        Ok(Self { root, path: self.path.clone(), last: None })
     }
 
     /// Where the tree is on this machine.
@@ -111,10 +120,10 @@ impl Tree {
     /// # Errors
     /// [`ScanError::Path`].
     pub fn place<'a>(&mut self, path: &'a TreePath) -> Result<Option<(BorrowedFd<'_>, &'a [u8])>, ScanError> {
-        let Some(parent) = path.parent() else {
-            return Ok(Some((self.root.as_fd(), b"")));
-        };
-        if self.last.as_ref().is_none_or(|(held, _)| *held != parent) {
+        if self.last.as_ref().is_none_or(|(held, _)| !held.is_parent_of(path)) {
+            let Some(parent) = path.parent() else {
+                return Ok(Some((self.root.as_fd(), b"")));
+            };
             match fs::open_beneath(self.root.as_fd(), &parent, OFlags::PATH | OFlags::DIRECTORY) {
                 Ok(fd) => self.last = Some((parent, fd)),
                 Err(error) if is_absence(&error) => return Ok(None),
@@ -155,6 +164,19 @@ impl Tree {
         }
     }
 
+    /// As [`Tree::names`], with what the directory itself tells of each.
+    ///
+    /// # Errors
+    /// [`ScanError::Path`].
+    pub fn entries(&mut self, path: &TreePath) -> Result<Vec<Listed>, ScanError> {
+        let Some((dir, name)) = self.place(path)? else { return Ok(Vec::new()) };
+        match fs::entries(dir, name) {
+            Ok(entries) => Ok(entries),
+            Err(error) if is_absence(&error) => Ok(Vec::new()),
+            Err(source) => Err(ScanError::Path { path: path.clone(), source }),
+        }
+    }
+
     /// The content of the regular file `path`, at most `limit` bytes of it; `None` when it is none.
     ///
     /// # Errors
@@ -186,20 +208,39 @@ impl Tree {
     /// # Errors
     /// [`ScanError::Path`], [`ScanError::Busy`].
     pub fn node(&mut self, path: &TreePath) -> Result<Seen, ScanError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let seen = match self.place(path) {
-            Ok(Some((dir, name))) => read_steadily(dir, name, &mut buffer, path),
-            Ok(None) => Ok(Seen::Absent),
-            Err(error) => Err(error),
-        };
-        self.buffer = buffer;
-        seen
+        match self.place(path)? {
+            Some((dir, name)) => steadily(path, || read_node(dir, name)),
+            None => Ok(Seen::Absent),
+        }
+    }
+
+    /// The state of `path` in the upper layer of an overlay, where the layer tells all of it: it is a regular file with one
+    /// name, and overlayfs notes nothing about it but where it was copied from. That is what the merged view shows, for less
+    /// than half of the cost. `None` of anything else: read that in the merged view.
+    ///
+    /// # Errors
+    /// [`ScanError::Path`], [`ScanError::Busy`].
+    pub fn plain(&mut self, path: &TreePath) -> Result<Option<Seen>, ScanError> {
+        let Some((dir, name)) = self.place(path)? else { return Ok(None) };
+        let seen = steadily(path, || {
+            let status = fs::status(dir, name)?;
+            if status.file_type() != types::FILE || status.nlink != 1 {
+                return Ok(Some(Seen::Absent));
+            }
+            Ok(match read_file(dir, name, status)? {
+                Some((_, true)) => Some(Seen::Absent),
+                Some((seen, false)) => Some(seen),
+                None => None,
+            })
+        })?;
+        Ok(Some(seen).filter(|seen| *seen != Seen::Absent))
     }
 }
 
-fn read_steadily(dir: BorrowedFd<'_>, name: &[u8], buffer: &mut [u8], path: &TreePath) -> Result<Seen, ScanError> {
+/// Reads until nothing changed meanwhile, which `read` says by `None`.
+fn steadily(path: &TreePath, read: impl Fn() -> io::Result<Option<Seen>>) -> Result<Seen, ScanError> {
     for _ in 0..TRIES {
-        match read_node(dir, name, buffer) {
+        match read() {
             Ok(Some(seen)) => return Ok(seen),
             Ok(None) => {}
             Err(error) if is_absence(&error) => return Ok(Seen::Absent),
@@ -210,14 +251,11 @@ fn read_steadily(dir: BorrowedFd<'_>, name: &[u8], buffer: &mut [u8], path: &Tre
 }
 
 /// Reads one node; `None` when it changed meanwhile.
-fn read_node(dir: BorrowedFd<'_>, name: &[u8], buffer: &mut [u8]) -> io::Result<Option<Seen>> {
+fn read_node(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Seen>> {
     let status = fs::status(dir, name)?;
     let (major, minor) = status.rdev;
     let kind = match status.file_type() {
-        types::FILE => {
-            let Some(content) = hash(dir, name, &status, buffer)? else { return Ok(None) };
-            Kind::File { size: status.size, content }
-        }
+        types::FILE => return Ok(read_file(dir, name, status)?.map(|(seen, _)| seen)),
         types::DIR => Kind::Dir,
         types::SYMLINK => Kind::Symlink(fs::read_link(dir, name)?),
         types::FIFO => Kind::Fifo,
@@ -225,41 +263,55 @@ fn read_node(dir: BorrowedFd<'_>, name: &[u8], buffer: &mut [u8]) -> io::Result<
         types::BLOCK => Kind::BlockDevice { major, minor },
         _ => return Ok(Some(Seen::Socket)),
     };
+    let xattrs = fs::xattrs(dir, name)?;
+    Ok(Some(seen(kind, xattrs, status)))
+}
+
+fn seen(kind: Kind, xattrs: Xattrs, status: Status) -> Seen {
     let node = Node {
         mode: (status.mode & 0o7777) as u16,
         flags: status.flags,
         uid: status.uid,
         gid: status.gid,
         mtime: if kind == Kind::Dir { Mtime::default() } else { status.mtime },
-        xattrs: fs::xattrs(dir, name)?,
+        xattrs,
         link: None,
         kind,
     };
-    Ok(Some(Seen::Node(Box::new(node), status)))
+    Seen::Node(Box::new(node), status)
 }
 
-/// Hashes a file's content; `None` when it changed meanwhile.
-fn hash(dir: BorrowedFd<'_>, name: &[u8], status: &Status, buffer: &mut [u8]) -> io::Result<Option<ContentHash>> {
+/// Reads a regular file, and whether overlayfs notes something about it; `None` when it changed meanwhile.
+fn read_file(dir: BorrowedFd<'_>, name: &[u8], status: Status) -> io::Result<Option<(Seen, bool)>> {
     let mut file = fs::open_file(dir, name)?;
+    let (content, length) = BUFFER.with_borrow_mut(|buffer| hash(&mut file, status.size, buffer))?;
+    let (xattrs, special) = fs::xattrs_of(&file)?;
+    let after = fs::status(file.as_fd(), b"")?;
+    let steady = after.ctime == status.ctime && after.ino == status.ino && after.size == length;
+    Ok(steady.then(|| (seen(Kind::File { size: length, content }, xattrs, status), special)))
+}
+
+/// The hash and the length of a file's content. Of a file that fits into the buffer it is computed in one go, which is faster.
+fn hash(file: &mut std::fs::File, size: u64, buffer: &mut [u8]) -> io::Result<(ContentHash, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut length = 0u64;
     loop {
         match file.read(buffer) {
-            Ok(0) => break,
+            Ok(count) if length == 0 && count < buffer.len() && count as u64 == size => {
+                return Ok((ContentHash::of(&buffer[..count]), size));
+            }
+            Ok(0) => return Ok((hasher.finalize().into(), length)),
             Ok(count) => {
                 hasher.update(&buffer[..count]);
                 length += count as u64;
-                if count < buffer.len() && length == status.size {
-                    break;
+                if count < buffer.len() && length == size {
+                    return Ok((hasher.finalize().into(), length));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    let after = fs::status(file.as_fd(), b"")?;
-    let steady = after.ctime == status.ctime && after.ino == status.ino && after.size == length;
-    Ok(steady.then(|| hasher.finalize().into()))
 }
 
 /// Whether an error means that nothing is there: missing, or a parent that is no directory or is a symbolic link.

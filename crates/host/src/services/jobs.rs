@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use greenroom_core::plan::{Reason, UnitAction, UnitVerb};
 use zbus::blocking::{Connection, Proxy, connection::Builder};
-use zbus::zvariant::OwnedObjectPath;
+use zbus::zvariant::{OwnedObjectPath, OwnedValue};
 
 use super::{Unit, Units};
 
@@ -43,6 +44,9 @@ pub struct NoBus(#[from] zbus::Error);
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 
+/// A bus that went away in the middle of a question never answers it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 impl Recorder {
     /// Begins to listen at the system bus whose socket is at `bus`.
     ///
@@ -50,7 +54,7 @@ impl Recorder {
     /// [`NoBus`].
     pub fn start(bus: &Path) -> Result<Self, NoBus> {
         let stream = UnixStream::connect(bus).map_err(|error| zbus::Error::InputOutput(Arc::new(error)))?;
-        let connection = Builder::async_io_unix_stream(stream).build()?;
+        let connection = Builder::async_io_unix_stream(stream).method_timeout(PATIENCE).build()?;
         let manager =
             Proxy::new(&connection, SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")?;
         let announced = manager.receive_signal("JobNew")?;
@@ -71,13 +75,9 @@ impl Recorder {
     /// What was heard so far. Asks the manager something first, so that all it said before has arrived.
     #[must_use]
     pub fn so_far(&self) -> Seen {
-        if let Ok(manager) =
-            Proxy::new(&self.connection, SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
-        {
-            let _: Result<u32, _> = manager.get_property("NJobs");
-        }
+        let _ = property(&self.connection, "/org/freedesktop/systemd1", "Manager", "NJobs");
         // The listening thread may be between receiving and writing down the last one.
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -91,8 +91,15 @@ impl Recorder {
 }
 
 fn job_type(connection: &Connection, path: &OwnedObjectPath) -> Option<String> {
-    let job = Proxy::new(connection, SYSTEMD, path.as_ref(), "org.freedesktop.systemd1.Job").ok()?;
-    job.get_property("JobType").ok()
+    property(connection, path.as_str(), "Job", "JobType")?.try_into().ok()
+}
+
+/// A proxy's own way to ask for one waits for ever where the bus has gone away.
+fn property(connection: &Connection, path: &str, kind: &str, name: &str) -> Option<OwnedValue> {
+    let properties = "org.freedesktop.DBus.Properties";
+    let asked = (format!("{SYSTEMD}.{kind}"), name);
+    let answer = connection.call_method(Some(SYSTEMD), path, Some(properties), "Get", &asked).ok()?;
+    answer.body().deserialize().ok()
 }
 
 /// What was done to units, in the order in which it began.

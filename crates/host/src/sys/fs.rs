@@ -151,39 +151,44 @@ fn belongs_to_overlay(name: &[u8]) -> bool {
 /// The kernel's; a file system without attributes has none.
 pub fn xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Xattrs> {
     let path = proc_path(dir, name)?;
-    attributes(|list| rustix::fs::llistxattr(&*path, list), |attribute| xattr(&path, attribute))
+    let listed = listed(|room| rustix::fs::llistxattr(&*path, room))?;
+    with_values(&listed, |attribute| xattr(&path, attribute))
 }
 
-/// The same of a file that is open: without a look-up of its name.
+/// All extended attributes of an open file, sorted, without those of overlayfs; and whether overlayfs says more of it than
+/// where it was copied from. Cheaper than [`xattrs`]: no path has to be walked.
 ///
 /// # Errors
-/// As [`xattrs`].
-pub fn file_xattrs(file: BorrowedFd<'_>) -> io::Result<Xattrs> {
-    let value = |attribute: &[u8]| whole_value(|value| rustix::fs::fgetxattr(file, attribute, value));
-    attributes(|list| rustix::fs::flistxattr(file, list), value)
+/// The kernel's; a file system without attributes has none.
+pub fn xattrs_of(file: &File) -> io::Result<(Xattrs, bool)> {
+    let listed = listed(|room| rustix::fs::flistxattr(file, room))?;
+    let special = |name: &[u8]| belongs_to_overlay(name) && name != b"trusted.overlay.origin";
+    let more = listed.split(|b| *b == 0).any(special);
+    let found = with_values(&listed, |attribute| value(|room| rustix::fs::fgetxattr(file, attribute, room)))?;
+    Ok((found, more))
 }
 
-fn attributes(
-    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
-    value: impl Fn(&[u8]) -> io::Result<Option<Box<[u8]>>>,
-) -> io::Result<Xattrs> {
-    let mut names = [0u8; 1024];
-    let listed = match list(&mut names[..]) {
-        Ok(0) | Err(Errno::OPNOTSUPP | Errno::NODATA) => return Ok(Box::default()),
-        Ok(length) => names[..length].to_vec(),
+/// The names that one of the calls that list them gives, each with a NUL after it.
+fn listed(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Vec<u8>> {
+    let mut list = [0u8; 1024];
+    match call(&mut list[..]) {
+        Ok(0) | Err(Errno::OPNOTSUPP | Errno::NODATA) => Ok(Vec::new()),
+        Ok(length) => Ok(list[..length].to_vec()),
         Err(Errno::RANGE) => {
-            let mut names = vec![0u8; 65_536];
-            let length = list(&mut names[..])?;
-            names.truncate(length);
-            names
+            let mut list = vec![0u8; 65_536];
+            let length = call(&mut list[..])?;
+            list.truncate(length);
+            Ok(list)
         }
-        Err(other) => return Err(other.into()),
-    };
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn with_values(listed: &[u8], read: impl Fn(&[u8]) -> io::Result<Option<Box<[u8]>>>) -> io::Result<Xattrs> {
     let mut out = Vec::new();
     for attribute in listed.split(|b| *b == 0).filter(|n| !n.is_empty() && !belongs_to_overlay(n)) {
-        match value(attribute)? {
-            Some(value) => out.push((Box::from(attribute), value)),
-            None => continue,
+        if let Some(value) = read(attribute)? {
+            out.push((Box::from(attribute), value));
         }
     }
     out.sort_unstable();
@@ -191,13 +196,13 @@ fn attributes(
 }
 
 fn xattr(path: &CStr, attribute: &[u8]) -> io::Result<Option<Box<[u8]>>> {
-    whole_value(|value| rustix::fs::lgetxattr(path, attribute, value))
+    value(|room| rustix::fs::lgetxattr(path, attribute, room))
 }
 
-fn whole_value(get: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Option<Box<[u8]>>> {
+fn value(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Option<Box<[u8]>>> {
     let mut value = vec![0u8; 1024];
     loop {
-        match get(&mut value[..]) {
+        match call(&mut value[..]) {
             Ok(length) => {
                 value.truncate(length);
                 return Ok(Some(value.into_boxed_slice()));
@@ -265,6 +270,23 @@ pub fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Box<[u8]>> {
 /// # Errors
 /// The kernel's.
 pub fn names(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Box<[u8]>>> {
+    Ok(entries(dir, name)?.into_iter().map(|listed| listed.name).collect())
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// The name.
+    pub name: Box<[u8]>,
+    /// It is a regular file: some file systems do not tell.
+    pub is_file: bool,
+}
+
+/// As [`names`], with what the directory itself tells of each.
+///
+/// # Errors
+/// The kernel's.
+pub fn entries(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Listed>> {
     let name = if name.is_empty() { b"." } else { name };
     let oflags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = rustix::fs::openat(dir, name, oflags, Mode::empty())?;
@@ -273,7 +295,8 @@ pub fn names(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Box<[u8]>>> {
         let entry = entry?;
         let bytes = entry.file_name().to_bytes();
         if bytes != b"." && bytes != b".." {
-            out.push(Box::from(bytes));
+            let is_file = entry.file_type() == rustix::fs::FileType::RegularFile;
+            out.push(Listed { name: Box::from(bytes), is_file });
         }
     }
     out.sort_unstable();

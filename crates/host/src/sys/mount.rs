@@ -81,7 +81,7 @@ pub fn receive_only() -> io::Result<()> {
     Ok(rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?)
 }
 
-/// Mounts an overlay. See ARCHITECTURE.md for why these options.
+/// Mounts an overlay that will be thrown away. See docs/decisions (0001 and 0014) for why these options.
 ///
 /// # Errors
 /// The kernel's; the lower file system may be of a kind that overlayfs does not take.
@@ -98,8 +98,11 @@ pub fn overlay(lower: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result
         }
         data.push(b',');
     }
-    let tries: [&[u8]; 2] =
-        [b"redirect_dir=on,index=on,xino=on,metacopy=off", b"redirect_dir=on,index=off,xino=off,metacopy=off"];
+    let tries: [&[u8]; 3] = [
+        b"redirect_dir=on,index=on,xino=on,metacopy=off,volatile",
+        b"redirect_dir=on,index=on,xino=on,metacopy=off",
+        b"redirect_dir=on,index=off,xino=off,metacopy=off",
+    ];
     let mut last = None;
     for options in tries {
         let mut whole = data.clone();

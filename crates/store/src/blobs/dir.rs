@@ -4,14 +4,16 @@
 //! A blob gets its name by link(2), when it is complete; a name that is there already keeps its blob, unless
 //! that is damaged: then the new one is renamed over it.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek as _, Write};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use greenroom_core::ContentHash;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::scratch::Scratch;
@@ -75,14 +77,15 @@ impl DirBlobs {
     }
 
     /// Gives the complete file `from` its name in the store; `from` stays.
-    fn publish(&self, from: &Path, hash: ContentHash) -> Result<(), LinkError> {
+    fn publish(&self, dir: BorrowedFd<'_>, from: &Path, hash: ContentHash) -> Result<(), LinkError> {
         let to = self.path(hash);
+        let link = |to: &Path| rustix::fs::linkat(dir, from, CWD, to, AtFlags::empty()).map_err(io::Error::from);
         self.dirty.store(true, Ordering::Relaxed);
-        let linked = match std::fs::hard_link(from, &to) {
+        let linked = match link(&to) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // The first with these two digits.
                 let parent = to.parent().unwrap_or(&self.dir);
-                make_dir(parent).and_then(|()| std::fs::hard_link(from, &to))
+                make_dir(parent).and_then(|()| link(&to))
             }
             linked => linked,
         };
@@ -92,26 +95,26 @@ impl DirBlobs {
                     return Ok(());
                 }
                 let over = Staged(self.scratch()?.fresh());
-                std::fs::hard_link(from, &over.0)
-                    .and_then(|()| std::fs::rename(&over.0, &to))
-                    .map_err(|source| LinkError::Link(to, source))
+                link(&over.0).and_then(|()| std::fs::rename(&over.0, &to)).map_err(|source| LinkError::Link(to, source))
             }
             linked => linked.map_err(|source| LinkError::Link(to, source)),
         }
     }
 
     /// Copies `source` in and checks that it is what was promised.
-    fn adopt_copy(&self, source: &Path, file: &mut File, hash: ContentHash) -> Result<(), BlobError> {
-        let (staged, found) = self.stage(file).map_err(|error| match error {
-            BlobError::Stream { source: error, .. } => {
-                BlobError::Io { what: "read", path: source.into(), source: error }
-            }
+    fn adopt_copy(&self, dir: BorrowedFd<'_>, source: &Path, hash: ContentHash) -> Result<(), BlobError> {
+        let failed = |error| BlobError::Io { what: "read", path: source.into(), source: error };
+        let oflags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(dir, source, oflags, Mode::empty());
+        let mut file = File::from(opened.map_err(|error| failed(error.into()))?);
+        let (staged, found) = self.stage(&mut file).map_err(|error| match error {
+            BlobError::Stream { source: error, .. } => failed(error),
             error => error,
         })?;
         if found != hash {
             return Err(BlobError::Changed { path: source.into(), promised: hash, found });
         }
-        Ok(self.publish(&staged.0, hash)?)
+        Ok(self.publish(CWD, &staged.0, hash)?)
     }
 }
 
@@ -126,38 +129,29 @@ impl BlobStore for DirBlobs {
 
     fn put_reader(&self, reader: &mut dyn Read) -> Result<ContentHash, BlobError> {
         let (staged, hash) = self.stage(reader)?;
-        self.publish(&staged.0, hash)?;
+        self.publish(CWD, &staged.0, hash)?;
         Ok(hash)
     }
 
-    fn adopt_link(&self, source: &Path, hash: ContentHash) -> Result<(), BlobError> {
-        let failed = |what| move |error| BlobError::Io { what, path: source.into(), source: error };
-        // Not through a link, and without waiting for a pipe's other end.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(source);
-        let mut file = match opened {
-            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-                return Err(BlobError::NotAFile(source.into()));
-            }
-            opened => opened.map_err(failed("open"))?,
-        };
-        let found = file.metadata().map_err(failed("look at"))?;
-        if !found.is_file() {
+    fn adopt_link(&self, dir: BorrowedFd<'_>, source: &Path, hash: ContentHash) -> Result<(), BlobError> {
+        use rustix::fs::{FileType, chmodat, chownat, statat};
+        let failed = |error: Errno| BlobError::Io { what: "look at", path: source.into(), source: error.into() };
+        let found = statat(dir, source, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
             return Err(BlobError::NotAFile(source.into()));
         }
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-        let owned = found.uid() == uid.as_raw() && found.gid() == gid.as_raw();
         // Each change of an inode is one of the journal's: none without need.
-        let owner = if owned { Ok(()) } else { rustix::fs::fchown(&file, Some(uid), Some(gid)) };
-        let given = owner.map_err(io::Error::from).and_then(|()| {
-            let right = found.mode() & 0o7777 == 0o400;
-            if right { Ok(()) } else { file.set_permissions(Permissions::from_mode(0o400)) }
-        });
+        let owned = found.st_uid == uid.as_raw() && found.st_gid == gid.as_raw();
+        let right = found.st_mode & 0o7777 == 0o400;
+        let owner = if owned { Ok(()) } else { chownat(dir, source, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) };
+        let given =
+            owner.and_then(|()| if right { Ok(()) } else { chmodat(dir, source, Mode::RUSR, AtFlags::empty()) });
         if given.is_err() {
-            return self.adopt_copy(source, &mut file, hash);
+            return self.adopt_copy(dir, source, hash);
         }
-        match self.publish(source, hash) {
-            Err(LinkError::Link(_, error)) if cannot_link(&error) => self.adopt_copy(source, &mut file, hash),
+        match self.publish(dir, source, hash) {
+            Err(LinkError::Link(_, error)) if cannot_link(&error) => self.adopt_copy(dir, source, hash),
             outcome => Ok(outcome?),
         }
     }

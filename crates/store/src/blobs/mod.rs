@@ -17,6 +17,7 @@ mod scratch;
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use greenroom_core::ContentHash;
@@ -87,16 +88,16 @@ pub trait BlobStore: Send + Sync {
     /// [`BlobError::Io`], and [`BlobError::Stream`] for the reader's own failure.
     fn put_reader(&self, reader: &mut dyn Read) -> Result<ContentHash, BlobError>;
 
-    /// Takes over the regular file `source`, which the caller hashed, without copying it where that is possible.
+    /// Takes over the regular file `source` in `dir`, which the caller hashed, without copying it where that is possible.
     ///
     /// The caller gives the file's inode away: its owner becomes this process, its mode 0400, and whoever writes into it
     /// afterwards damages the blob (which is found when it is read). `source` itself stays where it is; it may be
-    /// removed. The hash is not checked, except when the file has to be copied (another file system, too many links, an
+    /// removed. Nobody puts anything else in its place meanwhile. The hash is not checked, except when the file has to be copied (another file system, too many links, an
     /// immutable file).
     ///
     /// # Errors
     /// [`BlobError::NotAFile`], [`BlobError::Changed`], [`BlobError::Io`].
-    fn adopt_link(&self, source: &Path, hash: ContentHash) -> Result<(), BlobError>;
+    fn adopt_link(&self, dir: BorrowedFd<'_>, source: &Path, hash: ContentHash) -> Result<(), BlobError>;
 
     /// Opens a blob for reading, *unchecked*: only for a look at its length or for a caller who hashes it anyway.
     ///

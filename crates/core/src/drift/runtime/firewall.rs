@@ -11,8 +11,20 @@ use super::{Against, FactKind, RuntimeDrift};
 use crate::effect::{Direction, RuleChange, ruleset_changes};
 
 /// Names of tables and chains that daemons keep.
-const KEPT: &[&str] =
-    &["DOCKER", "KUBE-", "kube-proxy", "cali-", "CNI-", "NETAVARK", "netavark", "f2b-", "LIBVIRT_", "libvirt", "ts-"];
+const KEPT: &[&str] = &[
+    "DOCKER",
+    "KUBE-",
+    "kube-proxy",
+    "cali-",
+    "CNI-",
+    "NETAVARK",
+    "netavark",
+    "f2b-",
+    "LIBVIRT_",
+    "libvirt",
+    "ts-",
+    "io.systemd.",
+];
 
 /// A person's own, although it begins as one of those.
 const OWN: &[&str] = &["DOCKER-USER"];

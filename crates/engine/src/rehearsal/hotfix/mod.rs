@@ -178,8 +178,10 @@ impl<'a, 'n> Session<'a, 'n> {
         }
         let (step, lost) = self.shell(run, person, again)?;
         if self.first.was_turned_off() {
-            self.notes
-                .push("the copy was turned off: what happened to services since it was booted is not known".into());
+            let note = "the copy was turned off or booted again: what happened to services before is not known";
+            if !self.notes.iter().any(|known| known == note) {
+                self.notes.push(note.to_owned());
+            }
             self.jobs = None;
         }
         let record = self.take(run, step)?;

@@ -28,6 +28,8 @@ pub(super) struct Recorder {
     /// The beginning of what may be one of our sequences.
     held: Vec<u8>,
     typed: Vec<Typed>,
+    /// The last command is not over yet.
+    open: bool,
     /// Number in bash's history of the last command.
     number: Option<u64>,
     /// What is echoed of a line that is being typed, and whether it continues the command before it.
@@ -39,7 +41,7 @@ impl Recorder {
     /// `word` is in our sequences and nowhere else; `now` is asked when a command begins.
     pub(super) fn new(word: &str, now: impl Fn() -> String + 'static) -> Self {
         let begin = format!("{OSC}{word};").into_bytes();
-        Self { begin, held: Vec::new(), typed: Vec::new(), number: None, line: None, now: Box::new(now) }
+        Self { begin, held: Vec::new(), typed: Vec::new(), open: false, number: None, line: None, now: Box::new(now) }
     }
 
     /// The commands, in order.
@@ -54,7 +56,7 @@ impl Recorder {
 
     /// Another shell begins: what the last one left open stays open for good.
     pub(super) fn again(&mut self) {
-        (self.number, self.line) = (None, None);
+        (self.open, self.number, self.line) = (false, None, None);
         self.held.clear();
     }
 
@@ -99,7 +101,7 @@ impl Recorder {
         }
         if let Some((line, more)) = self.line.take() {
             let text = as_edited(&line);
-            match self.typed.last_mut().filter(|last| more && last.exit_code.is_none()) {
+            match self.typed.last_mut().filter(|_| more && self.open) {
                 Some(last) if last.text.len() < LONGEST => last.text.push_str(&format!("\n{text}")),
                 Some(_) => {}
                 None if text.is_empty() => {}
@@ -110,6 +112,7 @@ impl Recorder {
 
     fn begin(&mut self, text: String) {
         if !self.is_full() {
+            self.open = true;
             self.typed.push(Typed { at: (self.now)(), text, exit_code: None });
         }
     }
@@ -136,7 +139,8 @@ impl Recorder {
     }
 
     fn over(&mut self, status: &str) {
-        if let Some(last) = self.typed.last_mut().filter(|last| last.exit_code.is_none()) {
+        let open = std::mem::take(&mut self.open);
+        if let Some(last) = self.typed.last_mut().filter(|_| open) {
             last.exit_code = status.trim().parse().ok();
         }
     }
@@ -236,7 +240,8 @@ mod tests {
         );
         assert_eq!(commands(&recorder)[1].0, "(not known: the shell's history is off)");
         recorder.again();
-        pass(&mut recorder, b"\x1b]7717;w0rd;C;5;ls\x07", 9);
+        pass(&mut recorder, b"\x1b]7717;w0rd;D;3\x07\x1b]7717;w0rd;C;5;ls\x07", 9);
+        assert_eq!(commands(&recorder)[1].1, None, "another shell does not know how the last one's command ended");
         assert_eq!(commands(&recorder)[2].0, "ls", "another shell counts anew");
     }
 

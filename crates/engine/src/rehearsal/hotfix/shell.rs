@@ -22,16 +22,17 @@ __greenroom_end() { local status=$?; __greenroom_say "D;$status"; return $status
 HISTCONTROL= HISTIGNORE=
 PS0='$(__greenroom_begin)'"${PS0-}"
 PROMPT_COMMAND='__greenroom_end'"${PROMPT_COMMAND:+; $PROMPT_COMMAND}"
-PS1="\[\e[1;33m\](copy)\[\e[0m\] ${PS1:-\\u@\\h:\\w\\$ }"
+if [ -n "$NO_COLOR" ] || [ "${TERM:-dumb}" = dumb ]; then PS1="(copy) ${PS1:-\\u@\\h:\\w\\$ }"
+else PS1="\[\e[1;33m\](copy)\[\e[0m\] ${PS1:-\\u@\\h:\\w\\$ }"; fi
 exec 9<&-
 "##;
 
 /// Starts the shell. `$?` in a prompt is expanded each time it is shown.
 const START: &str = r##"
 if [ -x /bin/bash ]; then
-exec /bin/bash --rcfile /dev/fd/9 -i 9<<'END-OF-GREENROOM-SETTINGS'
-SETTINGS
-END-OF-GREENROOM-SETTINGS
+exec /bin/bash --rcfile /dev/fd/9 -i 9<<'END-OF-GREENROOM-BASHRC'
+@BASHRC@
+END-OF-GREENROOM-BASHRC
 fi
 mark() { printf '\033]7717;WORD;%s\a' "$1"; }
 PS1="(copy) $(uname -n) # $(mark 'L;$?')" PS2="> $(mark M)" ENV= exec /bin/sh -i
@@ -39,7 +40,7 @@ PS1="(copy) $(uname -n) # $(mark 'L;$?')" PS2="> $(mark M)" ENV= exec /bin/sh -i
 
 /// The command that is run in the copy. `word` is what its messages begin with.
 pub(super) fn command(word: &str) -> Command {
-    let text = START.replace("SETTINGS\n", &format!("{BASH}\n")).replace("WORD", word);
+    let text = START.replace("@BASHRC@", BASH.trim()).replace("WORD", word);
     let argv = ["/bin/sh", "-c", &text].map(OsString::from).to_vec();
     Command { argv, dir: None, timeout: None }
 }

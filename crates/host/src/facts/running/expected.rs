@@ -23,9 +23,18 @@ use crate::sys::ns::Network;
 const DIRS: &[&str] =
     &["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
-/// They make rules from a configuration of their own.
-const MANAGERS: &[&str] =
-    &["firewalld.service", "ferm.service", "shorewall.service", "shorewall6.service", "ufw.service"];
+/// They make rules from a configuration of their own, or for what they run.
+const MANAGERS: &[&str] = &[
+    "docker.service",
+    "ferm.service",
+    "firewalld.service",
+    "k3s.service",
+    "kubelet.service",
+    "libvirtd.service",
+    "shorewall.service",
+    "shorewall6.service",
+    "ufw.service",
+];
 
 /// What brings up interfaces, and what an old init starts last.
 const SCRIPTS: &[&str] = &["/etc/network/interfaces", "/etc/rc.local"];

@@ -9,7 +9,8 @@ use greenroom_core::drift::runtime::Kernel;
 use super::shown;
 
 /// Whether `root` is the tree in which the machine's first process runs: then what runs belongs to it. In a chroot it does not.
-pub(super) fn is_live(root: &Path) -> bool {
+#[must_use]
+pub fn is_live(root: &Path) -> bool {
     let identity = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
     let (here, ours) = (identity(root), identity(Path::new("/")));
     // Unreadable without root: then nothing says otherwise.

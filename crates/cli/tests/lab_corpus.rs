@@ -169,10 +169,13 @@ fn each_untracked_edit_is_found_with_who_made_it_and_nothing_is_invented() {
     assert!(problems.is_empty(), "{} of {} rows:\n{}", problems.len(), ROWS.len(), problems.join("\n"));
 }
 
+/// A name, a script, and how the fields of its actor begin.
+type Login = (&'static str, String, &'static [(&'static str, &'static str)]);
+
 /// Edits by somebody who logged in.
 fn people(host: &LabHost) -> Vec<String> {
     let ssh = "ssh -tt -q -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null anna@127.0.0.1";
-    let table: &[(&str, String, &[(&str, &str)])] = &[
+    let table: [Login; 3] = [
         (
             "sudo over ssh",
             format!("{ssh} 'sudo sed -i s/one/1/ /srv/c/touch'"),

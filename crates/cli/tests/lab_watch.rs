@@ -75,7 +75,7 @@ fn the_services_are_set_up_survive_and_leave_nothing() {
     // Killed, it starts again and says that it was away; stopped, it ends in order.
     sh(&host, &format!("systemctl kill -s KILL {UNIT}; touch /etc/unseen"));
     wait_for("the restart", || (marks(&host) == [MarkKind::Started; 2]).then_some(()));
-    sh(&host, "touch /etc/seen");
+    sh(&host, "touch /etc/seen; :");
     assert!(actor(&host, "/etc/seen").command.unwrap().starts_with("touch"));
     assert!(Log::read(host.root(), None).unwrap().of(&"/etc/unseen".into()).is_empty());
     sh(&host, &format!("systemctl stop {UNIT}; systemctl show -P Result {UNIT} | grep -x success"));

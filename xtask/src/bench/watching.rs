@@ -1,7 +1,7 @@
 //! What the watch costs: nothing while nothing happens, little while much does, and how soon an edit is in `status`.
 //!
-//! Each has a file system of its own, in an image: a watch hears of all that happens on a file system, and the rest of the machine
-//! is not to be measured. The same work is done in turn with and without the watch; what is compared is the time that it takes, and
+//! The idle watch has a file system of its own, in an image: a watch hears of all that happens on a file system, and the rest of the
+//! machine is not to be measured. What much costs is measured on a booted host with the service as it is installed. The same work is done in turn with and without the watch; what is compared is the time that it takes, and
 //! separately the processor time of the work and the watch together, which other programs on the machine change less.
 
 use std::fs;
@@ -15,8 +15,7 @@ use greenroom_testkit::lab::{Boot, Lab, LabHost};
 use super::measure::{Measured, Target, millis};
 use super::world::{World, must};
 
-const PACKAGE: &str = "g++";
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// An ext4 file system of its own.
 struct Disk {
@@ -27,7 +26,7 @@ impl Disk {
     fn new(world: &World, name: &str) -> Result<Self> {
         let (image, at) = (world.dir.join(format!("{name}.img")), world.dir.join(name));
         fs::create_dir_all(&at).context("cannot make a directory")?;
-        fs::File::create(&image)?.set_len(8 << 30)?;
+        fs::File::create(&image)?.set_len(4 << 30)?;
         must(Command::new("mkfs.ext4").args(["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"]).arg(&image))?;
         must(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&at))?;
         world.copy_base(&at.join("root"))?;
@@ -62,20 +61,7 @@ impl Watch {
 
     /// Its processor time until now.
     fn used(&self) -> Result<Duration> {
-        ticks(&format!("/proc/{}/stat", self.0.id()), 14)
-    }
-
-    /// The same once it has worked off what there was.
-    fn settled(&self) -> Result<Duration> {
-        let mut last = self.used()?;
-        loop {
-            std::thread::sleep(Duration::from_millis(300));
-            let now = self.used()?;
-            if now == last {
-                return Ok(now);
-            }
-            last = now;
-        }
+        processor_time(&format!("/proc/{}/stat", self.0.id()))
     }
 }
 
@@ -88,50 +74,72 @@ impl Drop for Watch {
     }
 }
 
-/// User and system time in a `stat` of proc(5), from field `first` on, in clock ticks of which all Linux machines have 100 a second.
-fn ticks(stat: &str, first: usize) -> Result<Duration> {
+/// User and system time in a `stat` of proc(5), in clock ticks of which all Linux machines have 100 a second.
+fn processor_time(stat: &str) -> Result<Duration> {
     let text = fs::read_to_string(stat).with_context(|| format!("cannot read {stat}"))?;
     let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = fields.split_whitespace().skip(first - 3).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
     Ok(Duration::from_millis(ticks * 10))
 }
 
-/// What one round took: on the clock, and of the processors.
-#[derive(Clone, Copy)]
-struct Took {
-    clock: Duration,
-    processor: Duration,
-}
-
-/// The rows of one piece of work, measured in turn with and without a watch.
-fn both(what: [&'static str; 2], mut round: impl FnMut(bool) -> Result<Took>) -> Result<Vec<Measured>> {
-    let mut rows = what.map(|what| Measured {
-        what,
-        peer: "the same without a watch",
-        unit: "ms",
-        ours: Vec::new(),
-        theirs: Vec::new(),
-        targets: vec![Target::Times(1.05)],
-    });
+/// Some work on a booted host, measured in turn with the service and without it.
+fn both(host: &LabHost, what: [&'static str; 2], work: &str, clean: &str) -> Result<Vec<Measured>> {
+    let row = |what, targets| {
+        let (ours, theirs) = (Vec::new(), Vec::new());
+        Measured { what, peer: "the same without a watch", unit: "ms", ours, theirs, targets }
+    };
+    let mut rows = [row(what[0], vec![Target::Times(1.05)]), row(what[1], Vec::new())];
     for number in 0..=ROUNDS {
         // What comes second finds other caches: each is second every other time.
-        let (first, second) = (number % 2 == 0, number % 2 == 1);
-        for watched in [first, second] {
-            let took = round(watched)?;
-            if number > 0 {
-                for (row, value) in rows.iter_mut().zip([took.clock, took.processor]) {
-                    if watched { &mut row.ours } else { &mut row.theirs }.push(millis(value));
-                }
+        let first = number % 2 == 0;
+        for watched in [first, !first] {
+            let took = round(host, watched, work)?;
+            shell(host, &format!("{clean}; sync"))?;
+            for (row, value) in rows.iter_mut().zip(took).filter(|_| number > 0) {
+                if watched { &mut row.ours } else { &mut row.theirs }.push(value * 1000.0);
             }
         }
     }
     Ok(rows.into())
 }
 
+/// Seconds on the clock, and seconds of the processors for the work and the watch.
+fn round(host: &LabHost, watched: bool, work: &str) -> Result<[f64; 2]> {
+    shell(host, if watched { "systemctl start greenroom-watch" } else { "systemctl stop greenroom-watch" })?;
+    let times = shell(host, &format!("TIMEFORMAT='%R %U %S'; {{ time ({work}) > /dev/null 2>&1; }} 2>&1"))?;
+    let times: Vec<f64> = times.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    ensure!(times.len() == 3, "no times: {times:?}");
+    let mut own = 0.0;
+    if watched {
+        // Until it has worked off what there was.
+        let used = "sleep 1; greenroom --root / log > /dev/null; cut -d' ' -f14,15 /proc/$(systemctl show -P MainPID greenroom-watch)/stat";
+        own = shell(host, used)?.split_whitespace().filter_map(|n| n.parse::<f64>().ok()).sum::<f64>() / 100.0;
+    }
+    Ok([times[0], times[1] + times[2] + own])
+}
+
 pub(super) fn all(world: &World) -> Result<Vec<Measured>> {
     let mut out = idle(world)?;
-    out.extend(untar(world)?);
-    out.extend(packages()?);
+    let lab = Lab::new()?;
+    let mut host = lab.host("watching")?;
+    host.install_greenroom(&world.binary)?;
+    host.boot(&Boot::with_packages())?;
+    shell(&host, "greenroom install --no-start >&2")?;
+    let get = "cd /var/tmp; apt-get -qq download linux-source-6.1 && dpkg -x linux-source*.deb src && mv src/usr/src/*.xz k.tar.xz; \
+        apt-get -qq install -y xz-utils; apt-get -qq install -y --download-only g++; sync";
+    shell(&host, &format!("({get}) >&2"))?;
+    out.extend(both(
+        &host,
+        ["unpacking the kernel's source (.tar.xz) in a managed path", "the same: processor time, the watch's included"],
+        "mkdir /srv/k && tar -xf /var/tmp/k.tar.xz -C /srv/k",
+        "rm -r /srv/k",
+    )?);
+    out.extend(both(
+        &host,
+        ["`apt-get install` of g++, already downloaded", "the same install: processor time, the watch's included"],
+        "apt-get -qq install -y --no-download g++",
+        "apt-get -qq purge -y --autoremove g++ > /dev/null 2>&1; apt-get -qq install -y xz-utils > /dev/null 2>&1",
+    )?);
     Ok(out)
 }
 
@@ -167,76 +175,6 @@ fn idle(world: &World) -> Result<Vec<Measured>> {
         row("an idle watch, of one core", "%", share, 1.0),
         row("an edit, then `status` with its author, whole command", "ms", soon, 1000.0),
     ])
-}
-
-/// As many files and bytes as the source of a kernel has, out of an archive.
-fn untar(world: &World) -> Result<Vec<Measured>> {
-    let disk = Disk::new(world, "untar")?;
-    let archive = world.dir.join("source.tar");
-    make_archive(&world.dir.join("source"), &archive)?;
-    let to = disk.root().join("srv/source");
-    both(["unpacking 70,000 files", "the same, processor time with the watch's own"], |watched| {
-        let watch = watched.then(|| Watch::start(world, &disk.root())).transpose()?;
-        fs::create_dir_all(&to)?;
-        let children = ticks("/proc/self/stat", 16)?;
-        let began = Instant::now();
-        must(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&to))?;
-        let clock = began.elapsed();
-        let processor = ticks("/proc/self/stat", 16)? - children;
-        let own = watch.as_ref().map_or(Ok(Duration::ZERO), Watch::settled)?;
-        drop(watch);
-        must(Command::new("rm").arg("-r").arg(&to))?;
-        must(&mut Command::new("sync"))?;
-        Ok(Took { clock, processor: processor + own })
-    })
-}
-
-/// 70,000 files of 16 KB on average in 4,600 directories.
-fn make_archive(dir: &Path, archive: &Path) -> Result<()> {
-    let text: Vec<u8> = (0..40_000u32).map(|at| b' ' + (at.wrapping_mul(2_654_435_761) >> 27) as u8 * 2).collect();
-    for number in 0..4_600 {
-        let dir = dir.join(format!("{}/{number}", number % 40));
-        fs::create_dir_all(&dir)?;
-        for file in 0..15 {
-            let len = (number * 15 + file) * 7_919 % 32_000;
-            fs::write(dir.join(format!("file{file}.c")), &text[..len])?;
-        }
-    }
-    must(Command::new("tar").arg("-cf").arg(archive).arg("-C").arg(dir).arg("."))?;
-    must(Command::new("rm").arg("-r").arg(dir))
-}
-
-/// A large package with all that it needs, downloaded before, on a booted host with the service.
-fn packages() -> Result<Vec<Measured>> {
-    let lab = Lab::new()?;
-    let mut host = lab.host("watching")?;
-    let own = std::env::current_exe().context("cannot find this program")?;
-    host.install_greenroom(&own.with_file_name("greenroom"))?;
-    host.boot(&Boot::with_packages())?;
-    shell(&host, "greenroom install --no-start >&2")?;
-    shell(&host, &format!("apt-get -qq install -y --download-only {PACKAGE} >&2; sync"))?;
-    both(
-        ["`apt-get install` of g++ (already downloaded)", "the same, processor time with the watch's own"],
-        |watched| {
-            let install = format!(
-                "{}; TIMEFORMAT='%R %U %S'; time apt-get -qq install -y --no-download {PACKAGE} > /dev/null 2>&1",
-                if watched {
-                    "systemctl start greenroom-watch"
-                } else {
-                    "systemctl stop greenroom-watch 2>/dev/null; :"
-                },
-            );
-            let times = shell(&host, &format!("({install}) 2>&1"))?;
-            let mut times = times.split_whitespace().filter_map(|n| n.parse().ok()).map(Duration::from_secs_f64);
-            let (clock, user, system) = (times.next(), times.next(), times.next());
-            let used = "sleep 1; cut -d' ' -f14,15 /proc/$(systemctl show -P MainPID greenroom-watch)/stat";
-            let own = if watched { shell(&host, used)? } else { String::new() };
-            let own: u64 = own.split_whitespace().filter_map(|n| n.parse::<u64>().ok()).sum();
-            shell(&host, &format!("apt-get -qq purge -y --autoremove {PACKAGE} > /dev/null 2>&1; sync"))?;
-            let processor = user.context("no times")? + system.context("no times")? + Duration::from_millis(own * 10);
-            Ok(Took { clock: clock.context("no times")?, processor })
-        },
-    )
 }
 
 fn shell(host: &LabHost, script: &str) -> Result<String> {

@@ -1,6 +1,8 @@
 //! `cargo xtask soak`: the interruption tests in their long form, with the optimised binary. Prints one line for each
 //! campaign; docs/soak.md has the results of the last full run.
 
+mod drift;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,6 +18,8 @@ pub(crate) enum How {
     Interruption,
     /// Power cuts: the disk as it is at a random moment
     PowerCut,
+    /// A day of edits behind everybody's back, with a watch that is killed and a queue that overflows
+    Drift,
 }
 
 /// Options of `cargo xtask soak`.
@@ -29,6 +33,9 @@ pub(crate) struct Soak {
     /// Power cuts of apply and of undo on each of ext4, XFS and btrfs
     #[arg(long, default_value_t = 20)]
     cuts: u32,
+    /// Hours of drift; each has about sixty edits
+    #[arg(long, default_value_t = 24)]
+    hours: u64,
     /// The seed of the random moments; the clock's unless told otherwise
     #[arg(long)]
     seed: Option<u64>,
@@ -48,6 +55,9 @@ pub(crate) fn run(options: &Soak) -> Result<()> {
     }
     if all(How::PowerCut) {
         power_cuts(&binary, options)?;
+    }
+    if all(How::Drift) {
+        drift::run(&binary, options.hours, random(options))?;
     }
     Ok(())
 }

@@ -32,6 +32,8 @@ const SLACK: SignedDuration = SignedDuration::from_secs(1);
 /// Who made `found`; `since` is when the path was last known to be as on record, `now` the time of the scan.
 pub(super) fn attribute(found: &Found, log: &Log, since: Timestamp, now: Timestamp) -> Attribution {
     let event = log.explains(&found.entry.path, found.inode).filter(|event| explains(event, found, since));
+    // The last thing that happened to what is there may be one that nobody saw. Of what is gone no time is known.
+    let event = event.filter(|_| found.entry.after.is_none() || !found.ctime.is_some_and(|at| log.unsure(at)));
     match event {
         Some(event) => Attribution { found_by: FoundBy::Watch, actor: event.actor.clone(), at: event.at },
         None => Attribution { found_by: FoundBy::Scan, actor: None, at: found.ctime.unwrap_or(now).min(now) },

@@ -54,9 +54,22 @@ impl Fan {
         let moves = if self.pairs { mask::RENAME } else { mask::MOVED_FROM | mask::MOVED_TO };
         let wanted =
             mask::MODIFY | mask::ATTRIB | mask::CLOSE_WRITE | mask::CREATE | mask::DELETE | mask::ONDIR | moves;
-        let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM;
+        self.mark(libc::FAN_MARK_ADD, wanted, &path)
+    }
+
+    /// Whether each write to a file that stays open is told, or only that it was closed.
+    ///
+    /// # Errors
+    /// The kernel's: the place is not watched.
+    pub(super) fn writes(&self, at: &Path, told: bool) -> io::Result<()> {
+        let path = CString::new(at.as_os_str().as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.mark(if told { libc::FAN_MARK_ADD } else { libc::FAN_MARK_REMOVE }, mask::MODIFY, &path)
+    }
+
+    fn mark(&self, how: u32, mask: u64, path: &CString) -> io::Result<()> {
+        let flags = how | libc::FAN_MARK_FILESYSTEM;
         // SAFETY: the path ends with NUL and lives until the call is over.
-        let done = unsafe { libc::fanotify_mark(self.fd.as_raw_fd(), flags, wanted, libc::AT_FDCWD, path.as_ptr()) };
+        let done = unsafe { libc::fanotify_mark(self.fd.as_raw_fd(), flags, mask, libc::AT_FDCWD, path.as_ptr()) };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 

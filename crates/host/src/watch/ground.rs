@@ -73,6 +73,13 @@ impl Ground {
         Ok(changed)
     }
 
+    /// Whether each write to a file that stays open is told. A place that is gone has nothing to tell.
+    pub(super) fn writes(&self, fan: &Fan, told: bool) {
+        for (_, place) in &self.places {
+            let _ = fan.writes(place, told);
+        }
+    }
+
     /// Reads the policy again when `path` is one that it depends on. True when it did.
     pub(super) fn reads(&self, path: &TreePath, dirs: &mut Dirs) -> bool {
         let depends = *path == TreePath::from(VOLATILE_LIST) || STORES.iter().any(|s| *path == TreePath::from(s.path));

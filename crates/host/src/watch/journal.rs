@@ -95,9 +95,9 @@ impl Journal {
     }
 
     /// Adds a mark.
-    pub(super) fn mark(&mut self, at: Timestamp, mark: MarkKind, note: Option<String>) -> io::Result<()> {
+    pub(super) fn mark(&mut self, at: Timestamp, mark: MarkKind, since: Option<Timestamp>) -> io::Result<()> {
         self.clock(at)?;
-        let mark = Mark { seq: self.next(), at, mark, note };
+        let mark = Mark { seq: self.next(), at, mark, since };
         self.line(&Line::Mark(mark))
     }
 
@@ -157,7 +157,7 @@ impl Journal {
         self.file = create(&self.dir, self.number)?;
         self.written = 0;
         self.actors.clear();
-        let mark = Mark { seq: self.next(), at, mark: why, note: None };
+        let mark = Mark { seq: self.next(), at, mark: why, since: None };
         self.line(&Line::Mark(mark))?;
         self.drop_old()
     }

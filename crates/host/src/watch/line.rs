@@ -66,9 +66,9 @@ pub struct Mark {
     pub at: Timestamp,
     /// What.
     pub mark: MarkKind,
-    /// More about it, for people.
+    /// Since when changes may have gone unseen, where that is known: the last moment at which nothing was waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
+    pub since: Option<Timestamp>,
 }
 
 /// The kinds of marks. Before each but `Rotated` and `ActorsLost` there may be changes that no event tells of.
@@ -128,7 +128,7 @@ mod tests {
         assert!(!text.contains('\n'));
         let Line::Event(again) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
         assert_eq!(again, event);
-        let mark = Mark { seq: 1, at: event.at, mark: MarkKind::ActorsLost, note: None };
+        let mark = Mark { seq: 1, at: event.at, mark: MarkKind::ActorsLost, since: None };
         let text = serde_json::to_string(&Line::Mark(mark.clone())).unwrap();
         let Line::Mark(again) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
         assert_eq!(again, mark);

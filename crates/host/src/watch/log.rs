@@ -167,6 +167,13 @@ impl Log {
         &self.marks
     }
 
+    /// Whether a change at this time may have gone unseen: the kernel dropped events then, or nobody watched. Who is named for a
+    /// change before may not be who made the last.
+    #[must_use]
+    pub fn unsure(&self, at: Timestamp) -> bool {
+        self.marks.iter().any(|mark| mark.since.is_some_and(|since| since < at && at <= mark.at))
+    }
+
     /// Since when the log has every change; `None` while no watch runs.
     #[must_use]
     pub fn complete_since(&self) -> Option<Timestamp> {

@@ -26,6 +26,7 @@ mod pending;
 mod people;
 mod proc;
 mod processes;
+mod rate;
 mod run;
 mod state;
 

@@ -26,6 +26,7 @@ use super::log;
 use super::pending::{Change, Pending};
 use super::people::{self, Names};
 use super::processes::{Image, Process, Processes};
+use super::rate::Rate;
 use super::state::{Attribution, Lock, State};
 
 /// How long events gather before they are read: the kernel puts those of one process on one name together meanwhile.
@@ -74,6 +75,9 @@ pub struct Watch {
     /// Processes that were looked at in this turn.
     looked: HashSet<u32>,
     asked: Asked,
+    rate: Rate,
+    /// When the queue was found empty last.
+    empty: Timestamp,
     swept: Instant,
     _lock: Lock,
 }
@@ -104,7 +108,7 @@ impl Watch {
         let attribution = if tracer.is_some() { Attribution::Traced } else { Attribution::Looked };
         let started = (options.now)();
         let mut journal = Journal::open(&dir, options.bounds, seq, last).map_err(write())?;
-        journal.mark(started, MarkKind::Started, None).map_err(write())?;
+        journal.mark(started, MarkKind::Started, last).map_err(write())?;
         journal.flush().map_err(write())?;
         let able = limits;
         let state = State { pid: std::process::id(), started, attribution, places: Vec::new(), limits: Vec::new() };
@@ -126,6 +130,8 @@ impl Watch {
             batch: Vec::with_capacity(BATCH),
             deferred: Vec::new(),
             looked: HashSet::new(),
+            rate: Rate::default(),
+            empty: started,
             asked: Asked::listen(&dir).map_err(write())?,
             swept: Instant::now(),
             _lock: lock,
@@ -156,7 +162,7 @@ impl Watch {
         let failed = || WatchError::system("go on watching");
         loop {
             // Without events nothing wakes it, other than what is held back.
-            let wait = self.pending.holds().then_some(Duration::from_secs(1));
+            let wait = (self.pending.holds() || self.rate.waits()).then_some(Duration::from_secs(1));
             let mut woken = self.wait(stop, true, wait).map_err(failed())?;
             if !woken.stop && !woken.asked && woken.events && self.tracer.is_some() {
                 let more = self.wait(stop, false, Some(GATHER)).map_err(failed())?;
@@ -217,6 +223,7 @@ impl Watch {
         batch.clear();
         let mut room = [0u8; 64 << 10];
         let mut parts = Vec::new();
+        let began = (self.now)();
         while batch.len() < BATCH {
             let len = self.fan.read(&mut room)?;
             if len == 0 {
@@ -224,6 +231,9 @@ impl Watch {
             }
             batch.extend_from_slice(&room[..len]);
             parts.push(len);
+        }
+        if let Some(told) = self.rate.read(batch.len(), Instant::now()) {
+            self.ground.writes(&self.fan, told);
         }
         let late = self.records();
         let earlier = self.follow(records, late);
@@ -239,6 +249,9 @@ impl Watch {
             self.write(change)?;
         }
         self.journal.flush()?;
+        if batch.len() < BATCH {
+            self.empty = began;
+        }
         self.batch = batch;
         Ok(more)
     }
@@ -285,7 +298,7 @@ impl Watch {
     fn take(&mut self, raw: &Raw<'_>, earlier: &HashMap<u32, Process>) -> io::Result<()> {
         if raw.mask & mask::OVERFLOW != 0 {
             self.dirs.forget();
-            return self.journal.mark((self.now)(), MarkKind::Overflow, None);
+            return self.journal.mark((self.now)(), MarkKind::Overflow, Some(self.empty));
         }
         if raw.pid == self.state.pid {
             return Ok(());

@@ -41,11 +41,20 @@ pub(crate) fn run() -> Result<()> {
     story.types("greenroom apply r2", 3)?;
 
     say("3. Somebody edits the host by hand between rehearsal and apply");
+    story.types("greenroom install", 0)?;
     story.types("greenroom rehearse -q -- sed -i 's/^#Port 22/Port 2222/' /etc/ssh/sshd_config", 0)?;
     story.types("echo 'MaxAuthTries 3' >> /etc/ssh/sshd_config     # 23:40, just this once", 0)?;
     story.types("greenroom apply r3", 3)?;
 
-    say("4. What happened");
+    say("4. It is not forgotten: what was done by hand, by whom; kept with a word why, or taken back");
+    story.types("chmod 0666 /etc/crontab", 0)?;
+    story.types("greenroom status", 0)?;
+    story.types("greenroom drift /etc/ssh --diff", 1)?;
+    story.types("greenroom adopt /etc/ssh/sshd_config -m 'fewer tries, ticket 812'", 0)?;
+    story.types("greenroom revert /etc/crontab", 0)?;
+    story.types("greenroom status", 0)?;
+
+    say("5. What happened");
     story.types("greenroom log", 0)?;
     story.types("greenroom log --verify", 0)?;
     say(&format!(

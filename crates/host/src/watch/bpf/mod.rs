@@ -4,7 +4,7 @@
 //! neither a compiler nor a table of kernels is needed. They write records to a ring ([`load`]); [`Tracer::read`] takes them out.
 //! A record holds all of a process that is wanted: it does not matter whether the process is still there when it is read.
 //!
-//! Needs Linux 5.8 with its type description, and `CAP_BPF` with `CAP_PERFMON`, or root. Why so: docs/decisions/0015-attribution.md.
+//! Needs Linux 5.8 with its type description, and `CAP_BPF` with `CAP_PERFMON`, or root. Why so: docs/decisions/0016-attribution.md.
 
 mod asm;
 mod btf;

@@ -5,6 +5,7 @@ use std::path::Path;
 use greenroom_engine::EngineError;
 use greenroom_engine::apply::Conflicts;
 use greenroom_host::apply::Error as HostError;
+use greenroom_host::baseline::BaselineError;
 use greenroom_host::parity::ParityError;
 use greenroom_store::blobs::BlobError;
 
@@ -73,6 +74,14 @@ fn for_the_state(source: &std::io::Error) -> Option<&'static str> {
     }
 }
 
+/// What to do about a record that is not whole.
+fn anew(path: &Path) -> String {
+    let dir = path.parent().unwrap_or(path).display();
+    format!(
+        "bring {dir} back from a backup; or remove it, and `greenroom status` records this host anew, as it is then"
+    )
+}
+
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let base = |code| Self::new(code, error.to_string()).causes_of(&error);
@@ -97,12 +106,7 @@ impl From<EngineError> for Failure {
             EngineError::Watch(_) => base(status::FAULT).hint(
                 "in a container fanotify must be allowed: CAP_SYS_ADMIN, and fanotify_init in its system call filter",
             ),
-            EngineError::Baseline(greenroom_host::baseline::BaselineError::Damaged { path, .. }) => {
-                let dir = path.parent().unwrap_or(path).display().to_string();
-                base(status::FAULT).hint(format!(
-                    "bring {dir} back from a backup; or remove it, and `greenroom status` records this host anew, as it is then"
-                ))
-            }
+            EngineError::Baseline(BaselineError::Damaged { path, .. }) => base(status::FAULT).hint(anew(path)),
             EngineError::Parity(ParityError::Manifest { .. }) => {
                 base(status::USAGE).hint("write it anew, with `greenroom manifest > FILE`")
             }

@@ -60,6 +60,20 @@ impl Failure {
     }
 }
 
+/// What to do when a file of the state cannot be used.
+fn for_the_state(source: &std::io::Error) -> Option<&'static str> {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull => {
+            Some("make room there (greenroom gc), or keep the state elsewhere: --state DIR")
+        }
+        std::io::ErrorKind::ReadOnlyFilesystem => {
+            Some("keep the state on a file system that can be written: --state DIR")
+        }
+        std::io::ErrorKind::PermissionDenied => Some("Greenroom's state belongs to root: run it with sudo"),
+        _ => None,
+    }
+}
+
 /// What to do about a record that is not whole.
 fn anew(path: &Path) -> String {
     let dir = path.parent().unwrap_or(path).display();
@@ -86,14 +100,8 @@ impl From<EngineError> for Failure {
             EngineError::System { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 base(status::FAULT).hint("Greenroom needs root: run it with sudo")
             }
-            EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                base(status::FAULT).hint("make room there (greenroom gc), or keep the state elsewhere: --state DIR")
-            }
-            EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {
-                base(status::FAULT).hint("keep the state on a file system that can be written: --state DIR")
-            }
-            EngineError::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                base(status::FAULT).hint("Greenroom's state belongs to root: run it with sudo")
+            EngineError::File { source, .. } if for_the_state(source).is_some() => {
+                base(status::FAULT).hint(for_the_state(source).unwrap_or_default())
             }
             EngineError::Watch(_) => base(status::FAULT).hint(
                 "in a container fanotify must be allowed: CAP_SYS_ADMIN, and fanotify_init in its system call filter",

@@ -206,16 +206,17 @@ fn people(host: &LabHost) -> Vec<String> {
     out
 }
 
-/// A package is one thing, whoever brings it and takes it away.
+/// A package is one thing, whoever brings it and takes it away. The package manager's logs know seconds and no less: two runs within
+/// a moment may get each other's files of dpkg's database, so one here waits.
 fn packages(host: &LabHost) -> Vec<String> {
-    let unattended = "mkdir -p /run/systemd/system/apt-daily-upgrade.service.d; cd /run/systemd/system/apt-daily-upgrade.service.d; \
+    let unattended = "sleep 3; mkdir -p /run/systemd/system/apt-daily-upgrade.service.d; cd /run/systemd/system/apt-daily-upgrade.service.d; \
         printf '[Service]\\nExecStartPre=\\nExecStart=\\nExecStart=apt-get -qq install -y dc\\n' > x.conf; systemctl daemon-reload; \
         systemctl start apt-daily-upgrade";
     let table = [
         ("apt-get -qq install -y tree", "tree", "apt-get", "lab-command-", "installed"),
         (unattended, "dc", "apt-get", "apt-daily-upgrade.service", "installed"),
-        ("cd /var/tmp; apt-get -qq download bc; dpkg -i bc_*.deb", "bc", "dpkg", "lab-command-", "installed"),
-        ("apt-get -qq purge -y ed", "ed", "apt-get", "lab-command-", "removed"),
+        ("sleep 3; cd /var/tmp; apt-get -qq download bc; dpkg -i bc_*.deb", "bc", "dpkg", "lab-command-", "installed"),
+        ("sleep 3; apt-get -qq purge -y ed", "ed", "apt-get", "lab-command-", "removed"),
     ];
     let scripts: Vec<Vec<&str>> = [":"].into_iter().chain(table.iter().map(|row| row.0)).map(|one| vec![one]).collect();
     let looks = looks(host, &scripts);

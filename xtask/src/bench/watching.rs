@@ -106,7 +106,7 @@ fn both(host: &LabHost, what: [&'static str; 2], work: &str, clean: &str) -> Res
 /// Seconds on the clock, and seconds of the processors for the work and the watch.
 fn round(host: &LabHost, watched: bool, work: &str) -> Result<[f64; 2]> {
     shell(host, if watched { "systemctl start greenroom-watch" } else { "systemctl stop greenroom-watch" })?;
-    let times = shell(host, &format!("TIMEFORMAT='%R %U %S'; {{ time ({work}) > /dev/null 2>&1; }} 2>&1"))?;
+    let times = shell(host, &format!("TIMEFORMAT='%R %U %S'; {{ time {{ {work}; }} > /dev/null 2>&1; }} 2>&1"))?;
     let times: Vec<f64> = times.split_whitespace().filter_map(|n| n.parse().ok()).collect();
     ensure!(times.len() == 3, "no times: {times:?}");
     let mut own = 0.0;

@@ -192,7 +192,7 @@ fn people(host: &LabHost) -> Vec<String> {
             format!("{ssh} 'echo x > ~/mine'"),
             &[("command", "bash -c"), ("user", "anna"), ("login", "anna"), ("from", "127.0.0.1"), ("terminal", "pts/")],
         ),
-        ("su -", "su - anna -c 'touch ~/other'".to_owned(), &[("command", "touch"), ("user", "anna")]),
+        ("su -", "su - anna -c 'touch ~/other; :'".to_owned(), &[("command", "touch"), ("user", "anna")]),
     ];
     let paths = ["/srv/c/touch", "/home/anna/mine", "/home/anna/other"];
     let mut out = Vec::new();

@@ -37,12 +37,12 @@ const ROWS: &[Row] = &[
     Row { name: "boot", run: running::boot },
     Row { name: "capture", run: changed::capture },
     Row { name: "undo", run: changed::undo },
-    Row { name: "apply", run: delivery::apply },
     Row { name: "watch", run: watching::all },
     Row { name: "memory", run: changed::memory },
     Row { name: "scan", run: scan::warm },
     Row { name: "aide", run: scan::aide },
     Row { name: "million", run: scan::million },
+    Row { name: "apply", run: delivery::apply },
 ];
 
 /// Measures the named rows, or all.

@@ -1,16 +1,18 @@
 //! The directory that everything is measured in, a Debian root, and the release binary.
 //!
-//! `GREENROOM_BENCH_DIR` (default `/var/tmp/greenroom-bench`) must be on a real disk; it is emptied before and removed
-//! after. `GREENROOM_BENCH_CACHE` (default `/var/cache/greenroom-bench`) keeps the peers that have to be installed.
+//! Without `GREENROOM_BENCH_DIR` it is an ext4 of its own, in a sparse image below `/var/tmp`: file systems as machines happen to
+//! have them differ too much (an ext4 without a journal takes seconds to find free inodes after many deletions). A directory
+//! that is named must be on a real disk; it is emptied before and removed after. `GREENROOM_BENCH_CACHE` (default `/var/cache/greenroom-bench`) keeps the peers that have to be installed.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use greenroom_testkit::lab::Lab;
+use rustix::mount::{UnmountFlags, unmount};
 use serde_json::Value;
 
 /// Where to measure and with what.
@@ -33,9 +35,12 @@ pub(super) struct Ran {
 impl World {
     pub(super) fn new() -> Result<Self> {
         let binary = build()?;
-        let dir = directory("GREENROOM_BENCH_DIR", "/var/tmp/greenroom-bench");
+        let dir = directory("GREENROOM_BENCH_DIR", OWN);
         clear(&dir)?;
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        if dir == Path::new(OWN) {
+            own_file_system(&dir)?;
+        }
         let base = dir.join("base");
         let lab = Lab::new()?;
         copy_tree(lab.host("bench")?.root(), &base)?;
@@ -62,9 +67,26 @@ impl World {
     }
 }
 
+/// Where the benchmark has a file system of its own.
+const OWN: &str = "/var/tmp/greenroom-bench";
+
+/// Mounts an ext4 with a journal at `dir`, in this process's mount namespace. Its image has no name any more, so that it is gone
+/// with the mount.
+fn own_file_system(dir: &Path) -> Result<()> {
+    let image = dir.with_extension("img");
+    File::create(&image)?.set_len(60 << 30)?;
+    must(Command::new("mkfs.ext4").args(["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"]).arg(&image))?;
+    must(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(dir))?;
+    fs::remove_file(&image).context("cannot remove the image's name")
+}
+
 impl Drop for World {
     fn drop(&mut self) {
-        if let Err(error) = clear(&self.dir) {
+        let done = match self.dir == Path::new(OWN) {
+            true => unmount(&self.dir, UnmountFlags::DETACH).context("cannot unmount the benchmark's file system"),
+            false => clear(&self.dir),
+        };
+        if let Err(error) = done {
             eprintln!("bench: {error:#}");
         }
     }

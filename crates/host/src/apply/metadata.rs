@@ -12,6 +12,7 @@ use greenroom_core::{Kind, Node};
 
 use super::fault::Faults;
 use crate::sys::fs;
+use crate::sys::xattr;
 
 /// The flags that forbid changes.
 pub(super) const LOCKS: u8 = flags::IMMUTABLE | flags::APPEND;
@@ -51,15 +52,15 @@ pub(super) fn set(dir: BorrowedFd<'_>, name: &[u8], node: &Node, faults: &dyn Fa
 
 /// Whether any had to be changed.
 fn set_xattrs(dir: BorrowedFd<'_>, name: &[u8], node: &Node) -> io::Result<bool> {
-    let found = fs::xattrs(dir, name)?;
+    let found = xattr::xattrs(dir, name)?;
     if found == node.xattrs {
         return Ok(false);
     }
     for (attribute, _) in found.iter().filter(|(a, _)| node.xattrs.iter().all(|(b, _)| a != b)) {
-        fs::remove_xattr(dir, name, attribute)?;
+        xattr::remove_xattr(dir, name, attribute)?;
     }
     for wanted in node.xattrs.iter().filter(|wanted| !found.contains(wanted)) {
-        fs::set_xattr(dir, name, &wanted.0, &wanted.1)?;
+        xattr::set_xattr(dir, name, &wanted.0, &wanted.1)?;
     }
     Ok(true)
 }

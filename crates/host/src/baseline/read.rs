@@ -13,6 +13,7 @@ use super::types::{BaselineError, Keep, Trouble};
 use crate::dpkg::Md5;
 use crate::scan::is_absence;
 use crate::sys::fs::{self, Status, types};
+use crate::sys::xattr;
 
 /// How often a file that changes while it is read is read again.
 const TRIES: u32 = 4;
@@ -114,7 +115,7 @@ impl<'a> Reader<'a> {
         };
         let xattrs = match attributes {
             Some(xattrs) => xattrs,
-            None => fs::xattrs(dir, name)?,
+            None => xattr::xattrs(dir, name)?,
         };
         let node = Box::new(Node {
             mode: (status.mode & 0o7777) as u16,
@@ -168,7 +169,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.bytes += length;
-        let (xattrs, _) = fs::xattrs_of(&file)?;
+        let (xattrs, _) = xattr::xattrs_of(&file)?;
         let after = fs::status(file.as_fd(), b"")?;
         let steady = after.ctime == status.ctime && after.ino == status.ino && after.size == length;
         let hash = hasher.finalize().into();

@@ -5,7 +5,8 @@ use greenroom_core::TreePath;
 
 use super::{Candidate, Views};
 use crate::scan::{ScanError, Tree};
-use crate::sys::fs::{Status, overlay_xattr, types};
+use crate::sys::fs::{Status, types};
+use crate::sys::xattr::overlay_xattr;
 
 struct Walk {
     lower: Tree,

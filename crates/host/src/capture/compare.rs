@@ -39,14 +39,16 @@ pub(super) fn read(
     keep: &dyn Keep,
 ) -> Result<Vec<Pair>, CaptureError> {
     wanted.sort_unstable();
-    let chunks: Vec<Result<Vec<Pair>, CaptureError>> = wanted
-        .par_chunks(CHUNK)
-        .map(|chunk| {
-            let (mut lower, mut upper, mut merged) = views.trees()?;
-            let one = |inner| read_one(inner, views, (&mut lower, &mut upper, &mut merged), rules, keep);
-            chunk.iter().map(one).collect()
-        })
-        .collect();
+    let all = |chunk: &[TreePath]| {
+        let (mut lower, mut upper, mut merged) = views.trees()?;
+        let one = |inner| read_one(inner, views, (&mut lower, &mut upper, &mut merged), rules, keep);
+        chunk.iter().map(one).collect()
+    };
+    if wanted.len() <= CHUNK {
+        // Not worth the start of a thread.
+        return all(&wanted);
+    }
+    let chunks: Vec<Result<Vec<Pair>, CaptureError>> = wanted.par_chunks(CHUNK).map(all).collect();
     let mut out = Vec::with_capacity(wanted.len());
     for chunk in chunks {
         out.extend(chunk?);
@@ -126,16 +128,24 @@ pub(super) fn keep_rest(views: &Views, pairs: &[Pair], rules: &Rules<'_>, keep: 
         Stop::Io(source) => CaptureError::Keep { path: views.whole(&pair.inner).into_owned(), source },
         Stop::Scan(error) => CaptureError::Read(error),
     };
-    left.par_chunks(CHUNK).try_for_each(|chunk| {
+    in_chunks(&left, |chunk| {
         let (_, mut upper, mut merged) = views.trees()?;
         chunk.iter().try_for_each(|pair| {
             store_after(pair, &mut upper, &mut merged, rules, keep).map_err(|stop| told(pair, stop))
         })
     })?;
-    changed.par_chunks(CHUNK).try_for_each(|chunk| {
+    in_chunks(&changed, |chunk| {
         let mut lower = views.lower.again()?;
         chunk.iter().try_for_each(|pair| store_before(pair, &mut lower, keep).map_err(|stop| told(pair, stop)))
     })
+}
+
+/// On all cores, where that is worth the start of their threads.
+fn in_chunks<T: Sync>(
+    all: &[T],
+    work: impl Fn(&[T]) -> Result<(), CaptureError> + Sync + Send,
+) -> Result<(), CaptureError> {
+    if all.len() <= CHUNK { work(all) } else { all.par_chunks(CHUNK).try_for_each(work) }
 }
 
 fn has_new_content(pair: &Pair) -> bool {

@@ -91,19 +91,17 @@ pub(crate) fn own_groups() -> Vec<PathBuf> {
 /// Lets the kernel get ready for a copy that is to be made soon, without waiting for it.
 ///
 /// The first to change its control group waits until all cores have passed a quiescent state, ten milliseconds and more;
-/// who follows soon after does not. So a thread is moved to where it is already.
+/// who follows soon after does not. So this process is moved to where it is already: a thread alone would not wait, and so
+/// would spare nobody else the wait.
 pub fn expect_copy() {
     if runs_systemd() {
         return;
     }
     std::thread::spawn(|| {
-        let table = fs::read_to_string("/proc/thread-self/cgroup").unwrap_or_default();
-        // `tasks` in the old hierarchies, `cgroup.threads` in the new one; without either, the copy waits for itself.
-        let place = |dir: PathBuf| {
-            ["tasks", "cgroup.threads"].map(|name| dir.join(name)).into_iter().find(|path| path.exists())
-        };
-        if let Some(path) = table.lines().filter_map(hierarchy).find_map(place) {
-            let _ = fs::write(path, "0");
+        let table = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        // Where none can be written, the copy waits for itself.
+        if let Some(dir) = table.lines().find_map(hierarchy) {
+            let _ = fs::write(dir.join("cgroup.procs"), "0");
         }
     });
 }

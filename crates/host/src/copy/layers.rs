@@ -152,10 +152,10 @@ fn like(lower: &Path, upper: &Path) -> std::io::Result<()> {
 fn copy_acls(lower: &Path, upper: &Path) -> std::io::Result<()> {
     use std::os::fd::AsFd as _;
 
-    use crate::sys::fs as raw;
-    let (from, to) = (raw::open_root(lower)?, raw::open_root(upper)?);
-    for (name, value) in raw::xattrs(from.as_fd(), b"")? {
-        raw::set_xattr(to.as_fd(), b"", &name, &value)?;
+    use crate::sys::{fs::open_root, xattr};
+    let (from, to) = (open_root(lower)?, open_root(upper)?);
+    for (name, value) in xattr::xattrs(from.as_fd(), b"")? {
+        xattr::set_xattr(to.as_fd(), b"", &name, &value)?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::libraries::owner;
 use crate::dpkg::Database;
 use crate::scan::{ScanError, Seen, Tree};
 use crate::sys::fs::{self, Status, types};
+use crate::sys::xattr;
 
 /// Longer configuration is compared as a content.
 const LONGEST_CONFIG: u64 = 128 << 10;
@@ -220,7 +221,7 @@ impl Item {
                 Seen::Absent | Seen::Socket => return Err(self.changed()),
             }
         } else {
-            let xattrs = at(tree, &self.state.path, fs::xattrs).map_err(|error| sentence(&error))?;
+            let xattrs = at(tree, &self.state.path, xattr::xattrs).map_err(|error| sentence(&error))?;
             self.state.attributes = attribute_words(&xattrs, self.flags);
         }
         Ok(())

@@ -14,6 +14,7 @@ use greenroom_core::{ContentHash, Kind, Mtime, Node, TreePath};
 use rustix::fs::OFlags;
 
 use crate::sys::fs::{self, Listed, Status, types};
+use crate::sys::xattr;
 
 /// Why a path could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -263,7 +264,7 @@ fn read_node(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Seen>> {
         types::BLOCK => Kind::BlockDevice { major, minor },
         _ => return Ok(Some(Seen::Socket)),
     };
-    let xattrs = fs::xattrs(dir, name)?;
+    let xattrs = xattr::xattrs(dir, name)?;
     Ok(Some(seen(kind, xattrs, status)))
 }
 
@@ -285,7 +286,7 @@ fn seen(kind: Kind, xattrs: Xattrs, status: Status) -> Seen {
 fn read_file(dir: BorrowedFd<'_>, name: &[u8], status: Status) -> io::Result<Option<(Seen, bool)>> {
     let mut file = fs::open_file(dir, name)?;
     let (content, length) = BUFFER.with_borrow_mut(|buffer| hash(&mut file, status.size, buffer))?;
-    let (xattrs, special) = fs::xattrs_of(&file)?;
+    let (xattrs, special) = xattr::xattrs_of(&file)?;
     let after = fs::status(file.as_fd(), b"")?;
     let steady = after.ctime == status.ctime && after.ino == status.ino && after.size == length;
     Ok(steady.then(|| (seen(Kind::File { size: length, content }, xattrs, status), special)))

@@ -8,3 +8,4 @@ pub mod fs;
 pub mod memory;
 pub mod mount;
 pub mod ns;
+pub mod xattr;

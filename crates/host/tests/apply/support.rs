@@ -103,7 +103,7 @@ pub(crate) fn build(root: &Path, spec: &Spec) {
             fs::set_mode(at, name, item.mode).unwrap();
         }
         for (attribute, value) in &item.xattrs {
-            fs::set_xattr(at, name, attribute.as_bytes(), value).unwrap();
+            greenroom_host::sys::xattr::set_xattr(at, name, attribute.as_bytes(), value).unwrap();
         }
         fs::set_mtime(at, name, Mtime { sec: item.mtime, nsec: 5 }).unwrap();
         fs::set_flags(at, name, 7, item.flags).unwrap();

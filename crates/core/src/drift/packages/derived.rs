@@ -90,6 +90,13 @@ pub(super) fn is_record(path: &[u8]) -> bool {
     RECORDS.iter().any(|place| within(path, place.as_bytes()))
 }
 
+/// The package that one of dpkg's files about a single package is about: `bc` of `/var/lib/dpkg/info/bc.list`.
+pub(super) fn about(path: &[u8]) -> Option<&str> {
+    let file = std::str::from_utf8(path.strip_prefix(b"/var/lib/dpkg/info/")?).ok()?;
+    let (name, _) = file.rsplit_once('.')?;
+    Some(name.split_once(':').map_or(name, |(package, _)| package))
+}
+
 /// Whether it says which accounts there are.
 pub(super) fn is_account(path: &[u8]) -> bool {
     ACCOUNTS.iter().any(|place| within(path, place.as_bytes()))
@@ -102,4 +109,23 @@ fn rc_link(path: &[u8]) -> bool {
 
 fn within(path: &[u8], place: &[u8]) -> bool {
     path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::about;
+
+    #[test]
+    fn files_about_one_package_name_it() {
+        let table: [(&[u8], Option<&str>); 5] = [
+            (b"/var/lib/dpkg/info/bc.list", Some("bc")),
+            (b"/var/lib/dpkg/info/libc6:amd64.md5sums", Some("libc6")),
+            (b"/var/lib/dpkg/info/python3.11.postinst", Some("python3.11")),
+            (b"/var/lib/dpkg/info/format", None),
+            (b"/var/lib/dpkg/status", None),
+        ];
+        for (path, package) in table {
+            assert_eq!(about(path), package, "{}", String::from_utf8_lossy(path));
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::derived::{is_account, is_derived, is_record};
+use super::derived::{about, is_account, is_derived, is_record};
 use super::{Action, Logged, Owned, Owner, PackageChange, Transaction, change_words};
 use crate::drift::{Actor, FoundBy, Group};
 use crate::{Entry, Node};
@@ -161,6 +161,10 @@ impl<'a> Work<'a> {
         let is_of_packages = record || is_derived(path, is_link(drift.entry)) || drift.actor.is_some_and(is_manager);
         if drift.actor.is_some_and(by_hand) || !(is_of_packages || is_account(path)) {
             return None;
+        }
+        // Two runs within a moment are told apart by what they are about.
+        if let Some((group, _)) = about(path).and_then(|package| self.places.get(package)) {
+            return Some(*group);
         }
         let at_its_time = |group: &PackageGroup| {
             group.transaction.is_some_and(|run| {

@@ -143,8 +143,11 @@ impl Runtime {
     pub fn read_netns(namespace: BorrowedFd<'_>) -> Self {
         let mut out = Self::default();
         let looked = thread::scope(|threads| {
-            let look = || spaces::enter_net(namespace).map(|()| (sysctl::read(sysctl::Scope::Net), rules::read(None)));
-            threads.spawn(look).join().unwrap_or_else(|_| Err(io::Error::other("the look at the kernel failed")))
+            let entered = || spaces::enter_net(namespace);
+            let rules = threads.spawn(move || entered().map(|()| rules::read(None)));
+            let sysctl = threads.spawn(move || entered().map(|()| sysctl::read(sysctl::Scope::Net)));
+            let failed = |_| io::Error::other("the look at the kernel failed");
+            Ok((sysctl.join().map_err(failed)??, rules.join().map_err(failed)??))
         });
         out.take_kernel(looked);
         out

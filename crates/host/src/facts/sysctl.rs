@@ -5,9 +5,11 @@
 //! change for reasons of the host's own. So of a copy only the former are read.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
+
+use crate::sys::fs;
 
 /// Which parameters are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,46 +71,48 @@ const NAMESPACED: &[&str] = &[
 /// Every parameter in `scope` by its name with dots, values with single spaces.
 pub(super) fn read(scope: Scope) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
-    let mut buffer = Vec::new();
+    // Paths are long here, and each name on the way is asked for anew: everything is opened from its directory.
+    let Ok(root) = fs::open_root(Path::new("/proc/sys")) else { return out };
+    let mut buffer = Vec::with_capacity(4096);
     let tops: &[&str] = match scope {
         Scope::All => &["abi", "crypto", "debug", "dev", "fs", "kernel", "net", "user", "vm"],
         Scope::Namespaced => &["fs/mqueue", "net"],
         Scope::Net => &["net"],
     };
     for top in tops {
-        walk(&Path::new("/proc/sys").join(top), top, &mut buffer, &mut out);
+        walk(root.as_fd(), top.as_bytes(), top, &mut buffer, &mut out);
     }
     if scope == Scope::Namespaced {
         for key in NAMESPACED {
-            take(&Path::new("/proc/sys").join(key), key, &mut buffer, &mut out);
+            take(root.as_fd(), key.as_bytes(), key, &mut buffer, &mut out);
         }
     }
     out
 }
 
-fn walk(dir: &Path, name: &str, buffer: &mut Vec<u8>, out: &mut BTreeMap<String, String>) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries.flatten() {
-        let Ok(file_name) = entry.file_name().into_string() else { continue };
-        if UNREAD.contains(&file_name.as_str()) {
+fn walk(above: BorrowedFd<'_>, at: &[u8], name: &str, buffer: &mut Vec<u8>, out: &mut BTreeMap<String, String>) {
+    let Ok(dir) = fs::open_dir(above, at) else { return };
+    for entry in fs::entries(dir.as_fd(), b"").unwrap_or_default() {
+        let Ok(file_name) = std::str::from_utf8(&entry.name) else { continue };
+        if UNREAD.contains(&file_name) {
             continue;
         }
         let key = format!("{name}/{file_name}");
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            walk(&entry.path(), &key, buffer, out);
+        if entry.is_file {
+            take(dir.as_fd(), &entry.name, &key, buffer, out);
         } else {
-            take(&entry.path(), &key, buffer, out);
+            walk(dir.as_fd(), &entry.name, &key, buffer, out);
         }
     }
 }
 
-fn take(path: &Path, key: &str, buffer: &mut Vec<u8>, out: &mut BTreeMap<String, String>) {
+fn take(dir: BorrowedFd<'_>, name: &[u8], key: &str, buffer: &mut Vec<u8>, out: &mut BTreeMap<String, String>) {
     if is_volatile(key) {
         return;
     }
     buffer.clear();
     // Some may only be written, some give an error as long as nothing is set: neither has a value to compare.
-    if File::open(path).and_then(|file| file.take(64 * 1024).read_to_end(buffer)).is_ok() {
+    if fs::open_file(dir, name).and_then(|file| file.take(64 * 1024).read_to_end(buffer)).is_ok() {
         let value = String::from_utf8_lossy(buffer).split_whitespace().collect::<Vec<_>>().join(" ");
         out.insert(dotted(key), value);
     }

@@ -1,9 +1,10 @@
 //! The anchor: number and hash of the last entry in a file of their own, so that a cut-off end is seen.
 //!
 //! One line of text, `greenroom-ledger-head 1 SEQ HASH`. Always replaced as a whole: written under another name, fsync,
-//! rename, fsync of the directory. Only the holder of the ledger's lock writes it.
+//! rename. That the rename is not flushed leaves the anchor one behind after a power cut, which the next append mends. Only the
+//! holder of the ledger's lock writes it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -52,15 +53,14 @@ fn text(head: &Head) -> String {
     format!("{MAGIC} {} {}\n", head.seq, head.hash)
 }
 
-/// Puts the anchor in place, durably.
+/// Puts the anchor in place.
 pub(super) fn write(dir: &Path, head: &Head) -> Result<(), LedgerError> {
     let (path, new) = (dir.join(NAME), dir.join(NEW_NAME));
     let written = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(text(head).as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&new, &path)?;
-        File::open(dir)?.sync_all()
+        std::fs::rename(&new, &path)
     };
     written().map_err(|source| LedgerError::Io { what: "write", path: path.clone(), source })
 }

@@ -1,5 +1,7 @@
 //! Recover: finishes what a crash interrupted, forward when every part had happened, back otherwise.
 
+use std::path::Path;
+
 use greenroom_core::plan::Part;
 use greenroom_host::apply::{Direction, Faults, HostState, Phase, Recovered};
 use greenroom_host::services::Manager;
@@ -9,25 +11,33 @@ use super::{Drive, FromBlobs, Place, Report, Tools, close, host_error, undo};
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
 
+/// Whether a change is open on the host at `root`.
+fn was_interrupted(root: &Path) -> Result<bool, EngineError> {
+    let Some(host) = HostState::find(root).map_err(host_error)? else { return Ok(false) };
+    Ok(Records::look(root).under_way()?.is_some() || !host.open_journals().map_err(host_error)?.is_empty())
+}
+
 /// Finishes the change that was interrupted on the host at `root`; `None` when there is none.
 ///
 /// # Errors
 /// Somebody else is at work, or something needs a person.
 pub fn recover(
     state: &State,
-    root: &std::path::Path,
+    root: &Path,
     faults: &dyn Faults,
     asked: &Asked,
     progress: &dyn Progress,
 ) -> Result<Option<Report>, EngineError> {
     let began = std::time::Instant::now();
+    // Every command asks this first: the whole look is for when there is something. That there is no such tree, it says.
+    if let Ok(root) = std::fs::canonicalize(root)
+        && !was_interrupted(&root)?
+    {
+        return Ok(None);
+    }
     let site = Site::look(root, state.dir())?;
     let Some(host) = HostState::find(&site.root).map_err(host_error)? else { return Ok(None) };
     let records = Records::look(&site.root);
-    let loose = host.open_journals().map_err(host_error)?;
-    if records.under_way()?.is_none() && loose.is_empty() {
-        return Ok(None);
-    }
     let guard = host.lock("recover").map_err(host_error)?;
     let Some(mut record) = records.under_way()? else {
         // The change is closed; a power cut took back only the file engine's own last word on it.

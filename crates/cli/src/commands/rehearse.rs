@@ -115,8 +115,21 @@ pub(super) fn change_file(path: &Path) -> Result<What, Failure> {
     Ok(What::File { file: Box::new(file), dir })
 }
 
-/// What a tired person understands in ten seconds.
+/// What a tired person understands in ten seconds, and what to do next.
 pub(super) fn summary(record: &Rehearsal, ui: &Ui) -> String {
+    let id = &record.rehearsal;
+    let next = match record.verdict {
+        Verdict::Ready if record.entries > 0 || !record.parts.is_empty() || !record.actions.is_empty() => {
+            format!("greenroom show {id} --diff, then greenroom apply {id}")
+        }
+        Verdict::Ready => "nothing to apply".to_owned(),
+        _ => format!("greenroom show {id}; the host was not touched"),
+    };
+    format!("{}  {:<10} {next}\n", outcome(record, ui), "next")
+}
+
+/// What came of it.
+pub(super) fn outcome(record: &Rehearsal, ui: &Ui) -> String {
     let tone = if record.verdict == Verdict::Ready { Tone::Good } else { Tone::Bad };
     let mut out = format!(
         "\n{}  {}  {}\n",
@@ -157,15 +170,6 @@ pub(super) fn summary(record: &Rehearsal, ui: &Ui) -> String {
             s(t.proof_ms)
         ),
     );
-    let id = &record.rehearsal;
-    let next = match record.verdict {
-        Verdict::Ready if record.entries > 0 || !record.parts.is_empty() || !record.actions.is_empty() => {
-            format!("greenroom show {id} --diff, then greenroom apply {id}")
-        }
-        Verdict::Ready => "nothing to apply".to_owned(),
-        _ => format!("greenroom show {id}; the host was not touched"),
-    };
-    out.push_str(&format!("  {:<10} {next}\n", "next"));
     out
 }
 

@@ -47,7 +47,9 @@ pub(super) fn run(global: &Global, args: &Show, ui: &Ui) -> Result<u8, Failure> 
     }
     let mut out = String::new();
     if let Some(rehearsal) = &rehearsal {
-        out.push_str(&super::rehearse::summary(rehearsal, ui));
+        // What to do next is said of a rehearsal; a change is there already.
+        let words = if change.is_some() { super::rehearse::outcome } else { super::rehearse::summary };
+        out.push_str(&words(rehearsal, ui));
         out.push_str(&typed(&rehearsal.typed, ui));
     }
     if let Some(change) = change.as_ref().filter(|change| change.rehearsal.is_empty()) {

@@ -39,6 +39,9 @@ pub struct Seat<'a> {
 /// How often the size of the window is looked at.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
+/// So long what a shell said last may take to arrive.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// So long a shell that was hung up on may take to end: it writes its history.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -109,8 +112,7 @@ impl Seat<'_> {
                 push(master, &mut waiting)?;
             }
             if events.ended {
-                self.show(master, &mut terminal)?;
-                return Ok(());
+                return self.rest(master, &mut terminal);
             }
         }
     }
@@ -137,6 +139,19 @@ impl Seat<'_> {
             shown: master.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
             room: master.contains(PollFlags::OUT),
         })
+    }
+
+    /// Shows what the shell said last. It may arrive a moment after the shell has ended: until nobody has the other side open any
+    /// more, or for a moment where somebody in the background keeps it.
+    fn rest(&mut self, master: &mut std::fs::File, terminal: &mut std::fs::File) -> io::Result<()> {
+        let until = Instant::now() + LAST_WORDS;
+        while self.show(master, terminal)? && Instant::now() < until {
+            match poll(&mut [PollFd::new(&*master, PollFlags::IN)], Some(&TICK)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Shows what is there now. Returns whether more may come.

@@ -6,12 +6,12 @@
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use greenroom_core::{ContentHash, Kind, Mtime, Node, TreePath};
+use greenroom_core::{ContentHash, Kind, Node, TreePath};
 use md5::{Digest as _, Md5 as Md5Hasher};
 
 use super::types::{BaselineError, Keep, Trouble};
 use crate::dpkg::Md5;
-use crate::scan::is_absence;
+use crate::scan::{is_absence, node_of};
 use crate::sys::fs::{self, Status, types};
 use crate::sys::xattr;
 
@@ -117,16 +117,7 @@ impl<'a> Reader<'a> {
             Some(xattrs) => xattrs,
             None => xattr::xattrs(dir, name)?,
         };
-        let node = Box::new(Node {
-            mode: (status.mode & 0o7777) as u16,
-            flags: status.flags,
-            uid: status.uid,
-            gid: status.gid,
-            mtime: if kind == Kind::Dir { Mtime::default() } else { status.mtime },
-            xattrs,
-            link: None,
-            kind,
-        });
+        let node = node_of(kind, xattrs, status);
         Ok(Some((Read::Node { node, status: *status, md5 }, whole)))
     }
 

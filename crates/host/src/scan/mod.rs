@@ -269,7 +269,12 @@ fn read_node(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Seen>> {
 }
 
 fn seen(kind: Kind, xattrs: Xattrs, status: Status) -> Seen {
-    let node = Node {
+    Seen::Node(node_of(kind, xattrs, &status), status)
+}
+
+/// A node out of what was read of it; without its hard-link group.
+pub(crate) fn node_of(kind: Kind, xattrs: Xattrs, status: &Status) -> Box<Node> {
+    Box::new(Node {
         mode: (status.mode & 0o7777) as u16,
         flags: status.flags,
         uid: status.uid,
@@ -278,8 +283,7 @@ fn seen(kind: Kind, xattrs: Xattrs, status: Status) -> Seen {
         xattrs,
         link: None,
         kind,
-    };
-    Seen::Node(Box::new(node), status)
+    })
 }
 
 /// Reads a regular file, and whether overlayfs notes something about it; `None` when it changed meanwhile.

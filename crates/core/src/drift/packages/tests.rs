@@ -1,3 +1,5 @@
+//! Which drift belongs to which run of the package manager, by tables of paths and logs.
+
 use super::*;
 use crate::{ContentHash, Mtime, Node};
 

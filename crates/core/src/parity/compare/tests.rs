@@ -1,3 +1,5 @@
+//! What differs between two systems, what is set aside, and in which order it is told.
+
 use super::super::model::{Fact, FactKind, Header, Library, PathKind, VERSION};
 use super::super::noise::Identity;
 use super::*;

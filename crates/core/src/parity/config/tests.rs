@@ -1,3 +1,5 @@
+//! Configuration in each format, by its keys and values.
+
 use super::*;
 
 fn settings(name: &str, text: &str) -> Vec<String> {

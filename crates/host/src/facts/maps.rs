@@ -300,12 +300,23 @@ mod tests {
         assert_eq!(found, expected);
     }
 
+    /// Starts `program`; spawn(2) may return before the kernel has mapped it.
+    fn asleep(program: &std::path::Path) -> std::process::Child {
+        let child = std::process::Command::new(program).arg("60").spawn().unwrap();
+        let path = TreePath::new(program.as_os_str().as_bytes());
+        let mapped = || mappings(&fs::read(format!("/proc/{}/maps", child.id())).unwrap());
+        while !mapped().iter().any(|mapping| mapping.path == path) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        child
+    }
+
     #[test]
     fn a_process_that_maps_a_replaced_program_is_found() {
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let program = dir.path().join("sleeper");
         fs::copy("/bin/sleep", &program).unwrap();
-        let mut child = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        let mut child = asleep(&program);
         let path = TreePath::new(program.as_os_str().as_bytes());
         let holds = |units: Vec<StaleUnit>| units.iter().any(|u| u.pids.contains(&child.id()));
         let before = units_mapping(&Target::Host, std::slice::from_ref(&path)).unwrap();
@@ -319,7 +330,7 @@ mod tests {
         fs::create_dir_all(&slots).unwrap();
         let other = dir.path().join("other");
         fs::copy("/bin/sleep", &other).unwrap();
-        let mut second = std::process::Command::new(&other).arg("60").spawn().unwrap();
+        let mut second = asleep(&other);
         fs::rename(&other, slots.join("0")).unwrap();
         let exchanged = units_with_stale_maps(&Target::Host, &[TreePath::new(other.as_os_str().as_bytes())]).unwrap();
         let exchanged = exchanged.iter().any(|u| u.pids.contains(&second.id()));

@@ -3,7 +3,8 @@
 //! It is a dev-dependency only. It knows nothing of Greenroom's own types, so that a test built on it
 //! judges the product from outside:
 //!
-//! * [`lab`]: real Debian hosts in private copies, booted with systemd, killed like a power cut;
+//! * [`lab`]: real Debian hosts in private copies, booted with systemd, killed like a power cut; fleets of them, with
+//!   SSH and faults;
 //! * [`tree`]: random file trees and changes to them, and a table of the kinds of file;
 //! * [`crash`]: kill -9 and power cuts at random moments, and the judgement of what is left;
 //! * [`oracle`]: the independent comparison of two trees;

@@ -30,6 +30,7 @@ const PACKAGES: &[&str] = &[
     "kmod",
     "less",
     "libcap2-bin",
+    "libfaketime",
     "libpam-systemd",
     "nftables",
     "openssh-server",

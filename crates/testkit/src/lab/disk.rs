@@ -30,6 +30,32 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<(), LabError> {
     run_ok(Command::new("cp").args(["-a", "--reflink=auto", "--"]).arg(from).arg(to), SLOW).map(|_| ())
 }
 
+/// Mounts a new, empty ext4 of `mib` MiB at `disk` in the directory `dir`, from an image beside it.
+pub(crate) fn mount_new(dir: &Path, mib: u32) -> Result<PathBuf, LabError> {
+    let (image, point) = (dir.join("disk.img"), dir.join("disk"));
+    let file = File::create_new(&image).map_err(LabError::io("make", &image))?;
+    file.set_len(u64::from(mib) << 20).map_err(LabError::io("size", &image))?;
+    // No blocks for root alone: on a full disk nobody can write.
+    run_ok(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", "-O", "has_journal"]).arg(&image), SLOW)?;
+    fs::create_dir(&point).map_err(LabError::io("make", &point))?;
+    run_ok(Command::new("mount").args(["-o", "loop,discard", "--"]).arg(&image).arg(&point), SLOW)?;
+    Ok(point)
+}
+
+/// Takes every free block of the file system that `file` is on, and keeps them in `file`.
+pub(crate) fn fill(file: &Path) -> Result<(), LabError> {
+    let open = File::create(file).map_err(LabError::io("make", file))?;
+    let (mut size, mut step) = (0, 1 << 30);
+    while step >= 1024 {
+        match rustix::fs::fallocate(&open, rustix::fs::FallocateFlags::empty(), size, step) {
+            Ok(()) => size += step,
+            Err(rustix::io::Errno::NOSPC) => step /= 2,
+            Err(error) => return Err(LabError::io("fill the disk with", file)(error.into())),
+        }
+    }
+    Ok(())
+}
+
 /// Removes a tree: first unmounts everything below it, last mount first, then clears immutable attributes when
 /// they are in the way.
 pub(crate) fn remove_tree(dir: &Path) -> Result<(), LabError> {

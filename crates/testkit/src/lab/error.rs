@@ -57,6 +57,12 @@ pub enum LabError {
     /// An operation needs a booted host, and this one is not.
     #[error("lab host {0} is not booted")]
     NotBooted(String),
+    /// No host or station of the fleet has this name.
+    #[error("no {0} in this fleet")]
+    Unknown(String),
+    /// An operation needs a host on a disk of its own.
+    #[error("lab host {0} shares its disk with all others: make it with `host_on_disk`")]
+    SharedDisk(String),
     /// The lab directory is on a file system that cannot hold a host.
     #[error("{} is on {kind}: set GREENROOM_LAB_DIR to a directory on a disk file system", path.display())]
     NotOnDisk {

@@ -22,6 +22,8 @@ pub struct LabHost {
     name: String,
     dir: PathBuf,
     root: PathBuf,
+    /// Where the file system that it has for itself is mounted.
+    pub(crate) own_disk: Option<PathBuf>,
     number: u32,
     machine: Option<Machine>,
     commands: AtomicU32,
@@ -30,8 +32,9 @@ pub struct LabHost {
 }
 
 impl LabHost {
-    pub(crate) fn create(lab: Arc<Inner>, name: &str, base: &Path) -> Result<Self, LabError> {
-        let host = Self::copy(lab, name, base)?;
+    pub(crate) fn create(lab: Arc<Inner>, name: &str, disk: Option<u32>) -> Result<Self, LabError> {
+        let base = lab.base.root.clone();
+        let host = Self::copy(lab, name, &base, disk)?;
         let etc = host.root.join("etc");
         let id = &blake3::hash(name.as_bytes()).to_hex()[..32];
         disk::write(&etc.join("hostname"), &format!("{name}\n"))?;
@@ -43,17 +46,21 @@ impl LabHost {
     }
 
     pub(crate) fn duplicate(lab: Arc<Inner>, other: &Self) -> Result<Self, LabError> {
-        Self::copy(lab, &other.name, &other.root)
+        Self::copy(lab, &other.name, &other.root, None)
     }
 
-    fn copy(lab: Arc<Inner>, name: &str, from: &Path) -> Result<Self, LabError> {
+    /// With `disk`, on a file system of its own of that many MiB.
+    fn copy(lab: Arc<Inner>, name: &str, from: &Path, disk: Option<u32>) -> Result<Self, LabError> {
         let number = lab.number();
         let dir = lab.dir.join(format!("{name}-{number}"));
         fs::create_dir(&dir).map_err(LabError::io("make", &dir))?;
-        let root = dir.join("root");
-        disk::copy_tree(from, &root)?;
+        let own_disk = disk.map(|mib| disk::mount_new(&dir, mib)).transpose()?;
+        let root = own_disk.as_ref().unwrap_or(&dir).join("root");
         let commands = AtomicU32::new(0);
-        Ok(Self { name: name.to_owned(), dir, root, number, machine: None, commands, lab })
+        // From here on dropping it removes what was made.
+        let host = Self { name: name.to_owned(), dir, root, own_disk, number, machine: None, commands, lab };
+        disk::copy_tree(from, &host.root)?;
+        Ok(host)
     }
 
     /// The host's name, which is its hostname too.
@@ -74,12 +81,10 @@ impl LabHost {
         self.root.join(inside.trim_start_matches('/'))
     }
 
-    /// The address on the lab's network that the host gets when it boots with packages.
+    /// The address that the host has on the lab's network, whenever it boots on it.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
-        let [a, b, c, _] = super::network::GATEWAY.octets();
-        // More than 253 hosts in one lab would share addresses; no machine boots that many.
-        Ipv4Addr::new(a, b, c, u8::try_from(self.number % 253).unwrap_or(0) + 2)
+        super::network::address(self.number)
     }
 
     /// Puts the built binary at `/usr/local/bin/greenroom`.
@@ -112,14 +117,10 @@ impl LabHost {
     pub fn boot(&mut self, boot: &Boot) -> Result<(), LabError> {
         self.kill();
         let id = leader::machine_id_of(&self.dir);
-        let plan = Start { name: &self.name, dir: &self.dir, id: &id, boot };
-        let machine = if boot.needs_network() {
-            let address = self.address();
-            self.lab.with_network(|network| Machine::start(&plan, Some((network, address))))?
-        } else {
-            Machine::start(&plan, None)?
-        };
-        self.machine = Some(machine);
+        let plan = Start { name: &self.name, dir: &self.dir, root: &self.root, id: &id, boot };
+        let network = boot.wire().map(|kind| self.lab.wires(kind)).transpose()?;
+        let wire = network.as_ref().map(|wires| (wires.network(), self.address()));
+        self.machine = Some(Machine::start(&plan, wire)?);
         Ok(())
     }
 
@@ -209,7 +210,7 @@ impl LabHost {
         machine.poweroff(Duration::from_secs(30))
     }
 
-    fn machine(&self) -> Result<&Machine, LabError> {
+    pub(crate) fn machine(&self) -> Result<&Machine, LabError> {
         self.machine.as_ref().ok_or_else(|| LabError::NotBooted(self.name.clone()))
     }
 }

@@ -6,8 +6,8 @@
 
 use super::cgroup::Group;
 use super::leader::{self, Leader};
-use super::network::{BRIDGE, Network};
-use super::process::{self, run, run_ok, start};
+use super::network::Network;
+use super::process::{self, run, start};
 use super::{LabError, PATH, SHORT};
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// How to boot a host.
 #[derive(Clone, Debug)]
 pub struct Boot {
-    packages: bool,
+    wire: Option<WireKind>,
     masked: Vec<String>,
     limit: Duration,
 }
@@ -28,13 +28,19 @@ impl Boot {
     /// Only a loopback interface.
     #[must_use]
     pub fn isolated() -> Self {
-        Self { packages: false, masked: Vec::new(), limit: Duration::from_secs(60) }
+        Self { wire: None, masked: Vec::new(), limit: Duration::from_secs(60) }
     }
 
-    /// On the lab's network, where the Debian mirror is reachable and nothing else outside the lab.
+    /// On the lab's network, where hosts and stations of the same lab are reachable and nothing else.
+    #[must_use]
+    pub fn networked() -> Self {
+        Self { wire: Some(WireKind::Plain), ..Self::isolated() }
+    }
+
+    /// On the lab's network, where the Debian mirror is reachable too and nothing else outside the lab.
     #[must_use]
     pub fn with_packages() -> Self {
-        Self { packages: true, ..Self::isolated() }
+        Self { wire: Some(WireKind::Packages), ..Self::isolated() }
     }
 
     /// Does not start this unit, as though it were masked, with no file in the host for it.
@@ -51,16 +57,26 @@ impl Boot {
         self
     }
 
-    pub(crate) fn needs_network(&self) -> bool {
-        self.packages
+    pub(crate) fn wire(&self) -> Option<WireKind> {
+        self.wire
     }
+}
+
+/// What is on the lab's network for a host that is on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WireKind {
+    /// The other hosts.
+    Plain,
+    /// The other hosts and the package relay.
+    Packages,
 }
 
 /// What a machine is started from.
 pub(crate) struct Start<'a> {
     pub(crate) name: &'a str,
-    /// The host's directory; its root is `root` in it.
+    /// The host's directory, for its console and the like.
     pub(crate) dir: &'a Path,
+    pub(crate) root: &'a Path,
     /// Unique on this machine.
     pub(crate) id: &'a str,
     pub(crate) boot: &'a Boot,
@@ -83,14 +99,15 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn start(options: &Start<'_>, wire: Wire<'_>) -> Result<Self, LabError> {
         let console = options.dir.join("console.log");
-        let mut processes = Processes::start(options, wire, &console)?;
+        let mut processes = Processes::start(options, &console)?;
         let end = Instant::now() + options.boot.limit;
         let mut state = "not started".to_owned();
         let mut addressed = wire.is_none();
         while Instant::now() < end {
             if let Some(leader) = processes.leader()? {
-                if let (false, Some((_, address))) = (addressed, wire) {
-                    addressed = set_address(&leader, address);
+                if let (false, Some((network, address))) = (addressed, wire) {
+                    network.attach(leader.pid, address)?;
+                    addressed = true;
                 }
                 state = running_state(&leader)?;
                 if addressed && (state == "running" || state == "degraded") {
@@ -122,6 +139,10 @@ impl Machine {
         self.leader.pid
     }
 
+    pub(crate) fn group(&self) -> &Group {
+        &self.processes.group
+    }
+
     pub(crate) fn console(&self) -> String {
         read_console(&self.console)
     }
@@ -145,18 +166,18 @@ struct Processes {
     guard: Option<Child>,
     /// Where the leader is written down for the sweep.
     file: PathBuf,
-    _group: Group,
+    group: Group,
 }
 
 impl Processes {
-    fn start(options: &Start<'_>, wire: Wire<'_>, console: &Path) -> Result<Self, LabError> {
+    fn start(options: &Start<'_>, console: &Path) -> Result<Self, LabError> {
         let group = Group::new(options.id);
         let log = File::create(console).map_err(LabError::io("write", console))?;
         let errors = log.try_clone().map_err(LabError::io("write", console))?;
-        let mut command = nspawn(options, wire, &group);
+        let mut command = nspawn(options, &group);
         let nspawn = start(command.stdin(Stdio::null()).stdout(log).stderr(errors))?;
         let file = leader::file_in(options.dir);
-        Ok(Self { nspawn, leader: None, guard: None, file, _group: group })
+        Ok(Self { nspawn, leader: None, guard: None, file, group })
     }
 
     /// The host's PID 1, once there is one; from then on it is guarded.
@@ -191,25 +212,17 @@ impl Drop for Processes {
 
 /// The command that boots the host: all capabilities and the calls that Greenroom itself needs in there (fanotify,
 /// file handles, mounts for its own copies), nothing of the machine written into the host.
-fn nspawn(options: &Start<'_>, wire: Wire<'_>, group: &Group) -> Command {
-    let inner = if wire.is_some() { "nsenter" } else { "systemd-nspawn" };
-    let mut command = group.command(inner);
-    match wire {
-        Some((network, _)) => command.arg(format!("--net={}", network.path().display())).args([
-            "--",
-            "systemd-nspawn",
-            &format!("--network-bridge={BRIDGE}"),
-        ]),
-        None => command.arg("--private-network"),
-    };
+fn nspawn(options: &Start<'_>, group: &Group) -> Command {
+    let mut command = group.command("systemd-nspawn");
     command
+        .arg("--private-network")
         .args(["--quiet", "--boot", "--register=no", "--keep-unit", "--settings=no", "--console=pipe"])
         .args(["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--capability=all"])
         .arg("--system-call-filter=fanotify_init fanotify_mark open_by_handle_at name_to_handle_at @mount bpf")
         .arg(format!("--machine={}", options.id))
         .arg(format!("--hostname={}", options.name))
         .arg("--directory")
-        .arg(options.dir.join("root"));
+        .arg(options.root);
     command.args(options.boot.masked.iter().map(|unit| format!("systemd.mask={unit}")));
     command
 }
@@ -219,15 +232,6 @@ fn enter(leader: &Leader) -> Command {
     command.args(["--all", "--target", &leader.pid.to_string(), "--"]);
     command.env_clear().env("PATH", PATH).env("HOME", "/root").env("LANG", "C.UTF-8");
     command
-}
-
-/// Gives the host's interface its address; false while there is no interface yet.
-fn set_address(leader: &Leader, address: Ipv4Addr) -> bool {
-    let script = format!("ip link set host0 up && ip addr add {address}/24 dev host0");
-    let target = leader.pid.to_string();
-    let mut command = Command::new("nsenter");
-    command.args(["--net", "--target", &target, "--", "sh", "-c", &script]);
-    run_ok(&mut command, SHORT).is_ok()
 }
 
 fn running_state(leader: &Leader) -> Result<String, LabError> {

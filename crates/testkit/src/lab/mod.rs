@@ -15,8 +15,10 @@
 //!
 //! How a host comes about: `base` makes the base root once (debootstrap), [`Lab::host`] copies it, and
 //! [`LabHost::boot`] starts it with systemd-nspawn in its own network namespace and waits until it has settled.
-//! A host has no way to the outside. With [`Boot::with_packages`] it is on the lab's network, where a relay
-//! gives it the Debian mirror and nothing else.
+//! A host has no way to the outside. With [`Boot::networked`] it is on the lab's network, where it reaches what else is
+//! on it; with [`Boot::with_packages`] a relay there gives it the Debian mirror too. A [`Fleet`] is several hosts on that
+//! network with names, SSH, the operator's place among them, and cuts between any two. What goes wrong on a host itself
+//! (it hangs, is slow, its disk is full, its clock is off) is in `faults`.
 //!
 //! This is not a container manager: no host outlives the process that made it. Directories of a process that was
 //! killed are swept by the next [`Lab::new`].
@@ -27,8 +29,11 @@
 
 mod base;
 mod cgroup;
+mod cuts;
 mod disk;
 mod error;
+mod faults;
+mod fleet;
 mod host;
 mod leader;
 mod machine;
@@ -38,8 +43,10 @@ mod process;
 mod relay;
 mod sources;
 
+pub use cuts::Cut;
 pub(crate) use disk::remove_tree;
 pub use error::LabError;
+pub use fleet::{Fleet, Station};
 pub use host::LabHost;
 pub use machine::Boot;
 pub use process::Output;
@@ -47,6 +54,7 @@ pub(crate) use process::{run, run_ok};
 pub use relay::PROXY_PORT;
 
 use base::Base;
+use machine::WireKind;
 use network::Network;
 use pool::Pool;
 use relay::Relay;
@@ -76,17 +84,24 @@ pub(crate) struct Inner {
     base: Base,
     sources: Vec<Source>,
     cache: PathBuf,
-    wires: Mutex<Option<Wires>>,
+    wires: Mutex<Option<Arc<Wires>>>,
     next: AtomicU32,
     // Held as long as the lab lives: whoever gets it knows that the directory is a leftover.
     _lock: File,
 }
 
-/// The network with its relay; made when the first host needs it. The relay is dropped first.
+/// The network with its relay; each is made when the first host needs it.
 #[derive(Debug)]
-struct Wires {
-    _relay: Relay,
+pub(crate) struct Wires {
+    // Before the network, so that it is dropped before it.
+    relay: Mutex<Option<Relay>>,
     network: Network,
+}
+
+impl Wires {
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
 }
 
 impl Lab {
@@ -112,7 +127,16 @@ impl Lab {
     /// # Errors
     /// When the copy cannot be made.
     pub fn host(&self, name: &str) -> Result<LabHost, LabError> {
-        LabHost::create(Arc::clone(&self.inner), name, &self.inner.base.root)
+        LabHost::create(Arc::clone(&self.inner), name, None)
+    }
+
+    /// Like [`Lab::host`], on an ext4 of its own of `mib` MiB (the base takes about 350), which can be filled:
+    /// [`LabHost::fill_disk`].
+    ///
+    /// # Errors
+    /// When the file system or the copy cannot be made.
+    pub fn host_on_disk(&self, name: &str, mib: u32) -> Result<LabHost, LabError> {
+        LabHost::create(Arc::clone(&self.inner), name, Some(mib))
     }
 
     /// A new host that is a full copy of `other`, name and machine id included. `other` must not be running.
@@ -131,15 +155,19 @@ impl Lab {
 }
 
 impl Inner {
-    /// Runs `action` with the lab's network, making network and relay first when they are not there.
-    fn with_network<T>(&self, action: impl FnOnce(&Network) -> Result<T, LabError>) -> Result<T, LabError> {
-        let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wires) = &*wires {
-            return action(&wires.network);
+    /// The lab's network with what `kind` wants on it, made when it is not there.
+    fn wires(&self, kind: WireKind) -> Result<Arc<Wires>, LabError> {
+        let mut slot = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        let wires = match &*slot {
+            Some(wires) => Arc::clone(wires),
+            None => Arc::clone(slot.insert(Arc::new(Wires { relay: Mutex::new(None), network: Network::start()? }))),
+        };
+        let mut relay = wires.relay.lock().unwrap_or_else(PoisonError::into_inner);
+        if kind == WireKind::Packages && relay.is_none() {
+            *relay = Some(Relay::start(&wires.network, &self.cache.join("packages"), &self.sources)?);
         }
-        let network = Network::start()?;
-        let relay = Relay::start(&network, &self.cache.join("packages"), &self.sources)?;
-        action(&wires.insert(Wires { _relay: relay, network }).network)
+        drop(relay);
+        Ok(wires)
     }
 
     /// A number that no other host of this lab has.

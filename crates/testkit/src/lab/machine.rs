@@ -109,7 +109,7 @@ impl Machine {
                     network.attach(leader.pid, address)?;
                     addressed = true;
                 }
-                state = running_state(&leader)?;
+                state = settled_state(&leader, end)?;
                 if addressed && (state == "running" || state == "degraded") {
                     let name = options.name.to_owned();
                     return Ok(Self { name, leader, processes, console, state });
@@ -234,9 +234,18 @@ fn enter(leader: &Leader) -> Command {
     command
 }
 
-fn running_state(leader: &Leader) -> Result<String, LabError> {
-    let output = run(enter(leader).args(["systemctl", "is-system-running"]), b"", SHORT)?;
-    Ok(if output.out().is_empty() { output.err() } else { output.out() })
+/// Waits until the host has settled, or only until its manager answers something else, when it is too young to be asked
+/// to wait. Asking again and again would take more of the processor than booting does.
+fn settled_state(leader: &Leader, end: Instant) -> Result<String, LabError> {
+    let left = end.saturating_duration_since(Instant::now());
+    match run(enter(leader).args(["systemctl", "is-system-running", "--wait"]), b"", left) {
+        Ok(output) => Ok(if output.out().is_empty() { output.err() } else { output.out() }),
+        Err(LabError::TimedOut { .. }) => {
+            let output = run(enter(leader).args(["systemctl", "is-system-running"]), b"", SHORT)?;
+            Ok(output.out())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn read_console(file: &Path) -> String {

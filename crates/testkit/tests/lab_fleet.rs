@@ -186,17 +186,20 @@ fn a_cut_is_silence_or_refusal_between_two_only_until_it_is_healed() {
 }
 
 #[test]
-fn a_killed_host_comes_back_at_its_address_with_its_cut() {
+fn a_killed_host_says_no_farewell_and_comes_back_at_its_address_with_its_cut() {
     need_root!();
     let lab = Lab::new().unwrap();
     let mut fleet = Fleet::webs_and_db(&lab, 1, None, &Boot::networked()).unwrap();
     fleet.cut("web1", "db1", Cut::Reject).unwrap();
-    let address = fleet.address("web1").unwrap();
-    let reached = |fleet: &Fleet| fleet.operator().connect((address, SSH), SOON).map(drop);
-    reached(&fleet).unwrap();
-    fleet.operator().exec_ok(&["ssh", "web1", "echo kept >/etc/kept; sync"]).unwrap();
+    let web = (fleet.address("web1").unwrap(), SSH);
+    let mut open = fleet.operator().connect(web, SOON).unwrap();
+    open.read_exact(&mut [0; 4]).unwrap(); // "SSH-"
+    fleet.operator().exec_ok(&["ssh", "web1", "echo kept >/etc/kept"]).unwrap();
     fleet.host_mut("web1").unwrap().kill();
-    reached(&fleet).unwrap_err();
+    open.set_read_timeout(Some(SOON)).unwrap();
+    let heard = std::iter::from_fn(|| Some(open.read(&mut [0; 64]))).find(|read| !matches!(read, Ok(1..)));
+    assert_eq!(heard.unwrap().unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(fleet.operator().connect(web, SOON).unwrap_err().kind(), ErrorKind::TimedOut);
     fleet.host_mut("web1").unwrap().boot(&Boot::networked()).unwrap();
     assert_eq!(fleet.operator().exec_ok(&["ssh", "web1", "cat /etc/kept"]).unwrap().out(), "kept");
     assert_eq!(dial(fleet.host("web1").unwrap(), "db1"), "refused");
@@ -207,14 +210,14 @@ fn a_host_hangs_and_goes_on() {
     need_root!();
     let lab = Lab::new().unwrap();
     let mut fleet = Fleet::webs_and_db(&lab, 0, None, &Boot::networked()).unwrap();
-    let ask = ["timeout", "2", "ssh", "db1", "hostname"];
+    let ask = ["timeout", "3", "ssh", "db1", "hostname"];
     let db = fleet.host("db1").unwrap();
     db.pause().unwrap();
     // The kernel still takes the connection; nobody answers on it.
     fleet.operator().connect((db.address(), SSH), SOON).unwrap();
     assert_eq!(fleet.operator().exec(&ask).unwrap().code(), 124);
     db.resume().unwrap();
-    assert_eq!(fleet.operator().exec_ok(&ask).unwrap().out(), "db1");
+    assert_eq!(fleet.operator().exec_ok(&ask[2..]).unwrap().out(), "db1");
     db.pause().unwrap();
     let leader = db.leader().unwrap();
     let start = Instant::now();
@@ -239,10 +242,13 @@ fn a_host_is_slowed_down_and_its_clock_is_off() {
     let lab = Lab::new().unwrap();
     let mut host = lab.host("odd").unwrap();
     host.boot(&Boot::isolated()).unwrap();
-    host.limit_cpu(Some(10)).unwrap();
-    assert!(busy(&host) <= 15, "{}", busy(&host));
+    host.limit_cpu(Some(3)).unwrap();
+    let limited = busy(&host);
+    assert!(limited <= 6, "{limited}");
     host.limit_cpu(None).unwrap();
-    assert!(busy(&host) > 20, "{}", busy(&host));
+    // The machine may be busy with other tests: all of a processor is not to be had.
+    let free = busy(&host);
+    assert!(free > 6, "{free}");
 
     let unit = "[Service]\nType=oneshot\nExecStart=sh -c 'date +%%s >/run/said'\n";
     fs::write(host.path("/etc/systemd/system/say.service"), unit).unwrap();

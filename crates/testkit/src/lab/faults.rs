@@ -43,8 +43,11 @@ impl LabHost {
             Some(seconds) => format!(
                 "library=$(ls /usr/lib/*/faketime/libfaketime.so.1)
                  mkdir -p '/run/systemd/system/{unit}.d'
-                 printf '[Service]\\nEnvironment=LD_PRELOAD=%s FAKETIME={seconds:+} FAKETIME_DONT_FAKE_MONOTONIC=1\\n' \
-                     \"$library\" >'{file}'
+                 {{
+                     echo '[Service]'
+                     echo \"Environment=LD_PRELOAD=$library FAKETIME={seconds:+}\"
+                     echo 'Environment=FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1'
+                 }} >'{file}'
                  systemctl daemon-reload"
             ),
             None => format!("rm -f '{file}'; systemctl daemon-reload"),

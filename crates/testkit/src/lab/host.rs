@@ -3,7 +3,7 @@
 use super::leader;
 use super::machine::{Boot, Machine, Start};
 use super::process::{must_succeed, run};
-use super::{Inner, LabError, Output, SHORT, disk, relay};
+use super::{Inner, LabError, Output, SHORT, Wires, disk, relay};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
@@ -26,6 +26,8 @@ pub struct LabHost {
     pub(crate) own_disk: Option<PathBuf>,
     number: u32,
     machine: Option<Machine>,
+    /// The network that it was booted on.
+    wires: Option<Arc<Wires>>,
     commands: AtomicU32,
     // Last, so that the lab's directory is removed after the host's.
     lab: Arc<Inner>,
@@ -58,7 +60,8 @@ impl LabHost {
         let root = own_disk.as_ref().unwrap_or(&dir).join("root");
         let commands = AtomicU32::new(0);
         // From here on dropping it removes what was made.
-        let host = Self { name: name.to_owned(), dir, root, own_disk, number, machine: None, commands, lab };
+        let host =
+            Self { name: name.to_owned(), dir, root, own_disk, number, machine: None, wires: None, commands, lab };
         disk::copy_tree(from, &host.root)?;
         Ok(host)
     }
@@ -118,8 +121,8 @@ impl LabHost {
         self.kill();
         let id = leader::machine_id_of(&self.dir);
         let plan = Start { name: &self.name, dir: &self.dir, root: &self.root, id: &id, boot };
-        let network = boot.wire().map(|kind| self.lab.wires(kind)).transpose()?;
-        let wire = network.as_ref().map(|wires| (wires.network(), self.address()));
+        self.wires = boot.wire().map(|kind| self.lab.wires(kind)).transpose()?;
+        let wire = self.wires.as_ref().map(|wires| (wires.network(), self.address()));
         self.machine = Some(Machine::start(&plan, wire)?);
         Ok(())
     }
@@ -195,9 +198,15 @@ impl LabHost {
         Ok((unit, line))
     }
 
-    /// Kills every process of the host at once, as a power cut does. What the host had written but not synced is
+    /// Kills every process of the host at once, as a power cut does: nobody on the network hears of it. What the host had written but not synced is
     /// still in this machine's memory: for the disk's side of a power cut, copy the backing file.
     pub fn kill(&mut self) {
+        // The kernel ends the connections of a killed process in good order; that must not get out.
+        if let Some(wires) = self.wires.take()
+            && let Err(error) = wires.network().detach(self.address())
+        {
+            eprintln!("lab: {} goes down with its network up: {error}", self.name);
+        }
         self.machine = None;
     }
 

@@ -106,6 +106,12 @@ impl Network {
         run_ok(self.enter("sh").args(["-euc", &script]), SHORT).map(|_| ())
     }
 
+    /// Pulls the cable of the host or station that has `address`; nothing when it has none.
+    pub(crate) fn detach(&self, address: Ipv4Addr) -> Result<(), LabError> {
+        let [.., last] = address.octets();
+        run(self.enter("ip").args(["link", "del", &format!("port{last}")]), b"", SHORT).map(|_| ())
+    }
+
     /// Changes the table of [`cuts`] with commands of nft(8), making it first when it is not there.
     pub(crate) fn filter(&self, commands: &str) -> Result<(), LabError> {
         let mut there = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 const SSH: u16 = 22;
 const SOON: Duration = Duration::from_secs(2);
@@ -259,6 +259,11 @@ fn a_host_is_slowed_down_and_its_clock_is_off() {
         let off = said().parse::<i64>().unwrap();
         assert!(range.contains(&off), "{off} is not in {range:?}");
     }
+
+    let show = Command::new("date").arg("+%s").envs(lab.off_clock(-3600).unwrap()).output().unwrap();
+    let seen = Duration::from_secs(String::from_utf8(show.stdout).unwrap().trim().parse().unwrap());
+    let off = UNIX_EPOCH.elapsed().unwrap() - seen;
+    assert!((3600..3605).contains(&off.as_secs()), "{off:?}");
 }
 
 #[test]

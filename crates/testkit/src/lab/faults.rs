@@ -1,8 +1,39 @@
 //! What goes wrong on a host while it runs on: it hangs, it is slow, its disk is full, its clock is off.
 
-use super::{LabError, LabHost, cgroup, disk};
+use super::{Lab, LabError, LabHost, cgroup, disk};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The variables that make a program load libfaketime at `library`. Monotonic time and the times of files stay right.
+fn variables(library: &Path, seconds: i64) -> [(&'static str, String); 4] {
+    [
+        ("LD_PRELOAD", library.display().to_string()),
+        ("FAKETIME", format!("{seconds:+}")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("NO_FAKE_STAT", "1".to_owned()),
+    ]
+}
+
+/// Where libfaketime is in a host's root; its directory has the name of the architecture.
+fn library(root: &Path) -> Result<PathBuf, LabError> {
+    let all = root.join("usr/lib");
+    let dirs = fs::read_dir(&all).map_err(LabError::io("read", &all))?.flatten();
+    let mut inside = dirs.map(|dir| Path::new("usr/lib").join(dir.file_name()).join("faketime/libfaketime.so.1"));
+    let found = inside.find(|file| root.join(file).exists());
+    found.ok_or_else(|| LabError::io("find libfaketime below", &all)(std::io::ErrorKind::NotFound.into()))
+}
+
+impl Lab {
+    /// The environment with which a process of this machine sees the time `seconds` later than it is (earlier, when
+    /// negative), as [`LabHost::shift_clock`] does for a unit of a host.
+    ///
+    /// # Errors
+    /// The base has no libfaketime.
+    pub fn off_clock(&self, seconds: i64) -> Result<[(&'static str, String); 4], LabError> {
+        let base = &self.inner.base.root;
+        Ok(variables(&base.join(library(base)?), seconds))
+    }
+}
 
 impl LabHost {
     /// Stops every process of the host where it is, as a hung machine does: connections stay open, and nobody answers.
@@ -38,21 +69,16 @@ impl LabHost {
     /// # Errors
     /// [`LabError::NotBooted`], or systemd refuses.
     pub fn shift_clock(&self, unit: &str, seconds: Option<i64>) -> Result<(), LabError> {
-        let file = format!("/run/systemd/system/{unit}.d/lab-clock.conf");
+        let dir = format!("/run/systemd/system/{unit}.d");
         let script = match seconds {
-            Some(seconds) => format!(
-                "library=$(ls /usr/lib/*/faketime/libfaketime.so.1)
-                 mkdir -p '/run/systemd/system/{unit}.d'
-                 {{
-                     echo '[Service]'
-                     echo \"Environment=LD_PRELOAD=$library FAKETIME={seconds:+}\"
-                     echo 'Environment=FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1'
-                 }} >'{file}'
-                 systemctl daemon-reload"
-            ),
-            None => format!("rm -f '{file}'; systemctl daemon-reload"),
+            Some(seconds) => {
+                let inside = Path::new("/").join(library(self.root())?);
+                let lines = variables(&inside, seconds).map(|(name, value)| format!("Environment={name}={value}\n"));
+                format!("mkdir -p '{dir}'; printf '[Service]\n{}' >'{dir}/lab-clock.conf'", lines.concat())
+            }
+            None => format!("rm -f '{dir}/lab-clock.conf'"),
         };
-        self.exec_ok(&["sh", "-euc", &script]).map(|_| ())
+        self.exec_ok(&["sh", "-euc", &format!("{script}; systemctl daemon-reload")]).map(|_| ())
     }
 
     /// Takes every free block of the host's disk. What fills it is not in the host's tree.

@@ -21,7 +21,8 @@
 //! # }
 //! ```
 //!
-//! A host that was added has the names of all others in its `/etc/hosts`, and the others have its. [`Fleet::station`] makes
+//! A host that was added has the names of all others in its `/etc/hosts`, and the others have its: their file grows by a
+//! line when one is added later. [`Fleet::station`] makes
 //! more places for processes of this machine, each with an address of its own: two control planes and a database that
 //! can be cut off from each other need no boot.
 
@@ -152,7 +153,7 @@ impl Fleet {
         self.stations.iter().try_for_each(|station| append(&station.hosts, &line))
     }
 
-    /// Boots all hosts at once and waits until the last has settled.
+    /// Boots all hosts at once and waits until the last has settled. Those that were booted are killed first.
     ///
     /// # Errors
     /// That of a host which did not come up.

@@ -1,7 +1,7 @@
 //! A station: an address on the lab's network for processes of this machine, such as the operator's shell or a server.
 //!
-//! It is no host: it has this machine's files and users, other than `/etc/hosts` (the fleet's names) and
-//! `/etc/ssh/ssh_config` (the fleet's keys and hosts). It is a network and a mount namespace, held by a small process
+//! It is no host: it has this machine's files and users, other than `/etc/hosts` (the fleet's names),
+//! `/etc/ssh/ssh_config` (the fleet's keys and hosts) and root's own `.ssh`, which is empty. It is a network and a mount namespace, held by a small process
 //! that reads a pipe of ours. When the pipe closes, because the station was dropped or this process ended in any way,
 //! that process kills all that still runs in the network namespace, and the namespaces are gone with it.
 
@@ -24,6 +24,7 @@ const HOLD: &str = r#"
 ip link set lo up
 mount --bind "$1" /etc/hosts
 mount --bind "$2" /etc/ssh/ssh_config
+if [ -d ~root/.ssh ]; then mount -t tmpfs -o mode=700 none ~root/.ssh; fi
 echo ready
 exec >/dev/null
 cat

@@ -113,9 +113,12 @@ fn a_host_behind_another_is_reached_through_it_and_calls_out_itself() {
     fleet.add("gate").unwrap();
     fleet.add_behind("inner", "gate").unwrap();
     fleet.boot(&Boot::networked()).unwrap();
+    fleet.station("control").unwrap();
     let inner = fleet.host("inner").unwrap();
-    let direct = fleet.operator().connect((inner.address(), SSH), SOON);
-    assert_eq!(direct.unwrap_err().kind(), ErrorKind::TimedOut);
+    for station in ["operator", "control"] {
+        let direct = fleet.at(station).unwrap().connect((inner.address(), SSH), SOON);
+        assert_eq!(direct.unwrap_err().kind(), ErrorKind::TimedOut, "{station}");
+    }
     assert_eq!(fleet.operator().exec_ok(&["ssh", "root@inner", "hostname"]).unwrap().out(), "inner");
     let config = fleet.ssh_config();
     let config = config.to_str().unwrap();

@@ -31,8 +31,8 @@ pub(crate) mod station;
 
 pub use station::Station;
 
+use super::machine::WireKind;
 use super::{Boot, Cut, Lab, LabError, LabHost, Wires, cuts, disk, network};
-use crate::lab::machine::WireKind;
 use ssh::{Ssh, append};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,8 @@ pub struct Fleet {
     // Dropped in this order: what runs at the stations may talk to hosts.
     stations: Vec<Station>,
     hosts: Vec<LabHost>,
+    /// The addresses of hosts that no station can call.
+    behind: Vec<Ipv4Addr>,
     ssh: Ssh,
     lab: Lab,
     wires: Arc<Wires>,
@@ -61,7 +63,8 @@ impl Fleet {
     pub fn new(lab: &Lab) -> Result<Self, LabError> {
         let wires = lab.inner.wires(WireKind::Plain)?;
         let ssh = Ssh::new(lab.dir().join("ssh"))?;
-        let mut fleet = Self { stations: Vec::new(), hosts: Vec::new(), ssh, lab: lab.clone(), wires };
+        let (stations, hosts, behind) = (Vec::new(), Vec::new(), Vec::new());
+        let mut fleet = Self { stations, hosts, behind, ssh, lab: lab.clone(), wires };
         fleet.station(OPERATOR)?;
         Ok(fleet)
     }
@@ -102,7 +105,7 @@ impl Fleet {
     }
 
     /// Adds a host that the operator can reach only by SSH through the host `jump`: it opens connections to anybody, but
-    /// nobody at the stations there are now can open one to it. `ssh_config` says `ProxyJump`.
+    /// no station can open one to it. `ssh_config` says `ProxyJump`.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -112,6 +115,7 @@ impl Fleet {
         for station in &self.stations {
             cuts::close_inward(self.wires.network(), station.address(), host.address())?;
         }
+        self.behind.push(host.address());
         self.enrol(host, Some(jump))
     }
 
@@ -132,6 +136,9 @@ impl Fleet {
         let hosts = self.lab.dir().join("stations").join(name);
         disk::write(&hosts, &format!("127.0.0.1 localhost\n::1 localhost\n{}", self.names()))?;
         let station = Station::start(self.wires.network(), name, address, hosts, &self.ssh.config())?;
+        for host in &self.behind {
+            cuts::close_inward(self.wires.network(), address, *host)?;
+        }
         self.stations.push(station);
         self.announce(name, address)?;
         self.at(name)

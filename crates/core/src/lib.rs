@@ -9,7 +9,8 @@
 //! * [`changeset`]: what a change did: (path, before, after), its identity, its inverse, its encoding.
 //! * [`plan`]: what apply does with a rehearsal: parts in order, services to stop, start and restart.
 //! * [`policy`]: which paths are volatile, data or never transplanted.
-//! * [`change`]: the change file that a person writes.
+//! * [`document`]: a TOML text with the places of all that is in it; [`change`]: the change file that a person writes.
+//! * [`system`]: the system file: hosts, services, people, policies; and which hosts somebody means.
 //! * [`rehearsal`]: the record of a rehearsal and its verdict.
 //! * [`drift`]: how a host differs from its record, and who did it.
 //! * [`parity`]: how two systems differ, by what it means.
@@ -18,6 +19,7 @@
 
 pub mod change;
 pub mod changeset;
+pub mod document;
 pub mod drift;
 pub mod effect;
 pub mod hash;
@@ -28,6 +30,7 @@ pub mod path;
 pub mod plan;
 pub mod policy;
 pub mod rehearsal;
+pub mod system;
 pub mod textdiff;
 
 pub use changeset::{Changeset, Entry, Op};

@@ -35,8 +35,6 @@
 //! and makes a [`Problem`] at the right place with [`ChangeFile::problem_at`]. It runs nothing either: commands are
 //! texts for `sh -c`.
 
-mod duration;
-mod problem;
 mod read;
 mod schema;
 
@@ -45,13 +43,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::TreePath;
+use crate::document::{Source, duration_text};
 
-pub use duration::{BadDuration, LONGEST as LONGEST_TIMEOUT, parse as parse_duration, show as show_duration};
-pub use problem::{Problem, Span};
-pub use read::{BadUnit, unit_name};
+pub use crate::document::{
+    BadDuration, BadUnit, LONGEST as LONGEST_TIMEOUT, Problem, Span, parse_duration, show_duration, unit_name,
+};
 pub use schema::json_schema;
-
-use problem::Source;
 
 /// A change file that was read and is sound, except that the files it names have not been looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +74,7 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// How long it may take; no limit of its own when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::text")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration_text")]
     pub timeout: Option<Duration>,
     /// What it does.
     pub action: Action,
@@ -139,7 +136,7 @@ pub struct Test {
     /// For `sh -c`; exit status 0 is success.
     pub run: String,
     /// How long it may take; no limit of its own when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::text")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration_text")]
     pub timeout: Option<Duration>,
 }
 
@@ -175,7 +172,7 @@ impl ChangeFile {
     /// # Errors
     /// Everything that is wrong with it, in the order of the text; never an empty list.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, Vec<Problem>> {
-        read::change_file(Source::new(file_name, text), text)
+        read::change_file(text, file_name)
     }
 
     /// The files that `copy` steps take, in order. Whether they are there is for the caller to see.
@@ -196,7 +193,7 @@ impl ChangeFile {
 /// # Errors
 /// Everything that is wrong with it, in the order of the text; never an empty list.
 pub fn parse_tests(text: &str, file_name: &str) -> Result<Vec<Test>, Vec<Problem>> {
-    read::test_list(Source::new(file_name, text), text)
+    read::test_list(text, file_name)
 }
 
 impl Step {
@@ -219,7 +216,8 @@ impl Test {
     }
 }
 
-fn first_line(command: &str) -> String {
+/// A command's first line, for where there is one line.
+pub(crate) fn first_line(command: &str) -> String {
     let command = command.trim();
     match command.split_once('\n') {
         Some((first, _)) => format!("{} …", first.trim_end()),

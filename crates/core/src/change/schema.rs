@@ -6,6 +6,8 @@
 
 use schemars::JsonSchema;
 
+use crate::document::schema::{DurationText, UnitName};
+
 /// The JSON Schema of the change file (draft 2020-12).
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
@@ -115,18 +117,3 @@ struct ApplyTable {
     #[schemars(inner(length(min = 1)))]
     health: Vec<String>,
 }
-
-/// Whole numbers with the units h, m, s, ms, in this order: `30s`, `5m`, `1h30m`. At most a week.
-#[derive(JsonSchema)]
-#[schemars(rename = "Duration", extend("examples" = ["30s", "5m", "1h30m"]))]
-struct DurationText(
-    #[schemars(regex(
-        pattern = r"^([0-9]+h([0-9]+m)?([0-9]+s)?([0-9]+ms)?|[0-9]+m([0-9]+s)?([0-9]+ms)?|[0-9]+s([0-9]+ms)?|[0-9]+ms)$"
-    ))]
-    String,
-);
-
-/// A systemd unit; without a suffix, a service: `nginx` is `nginx.service`.
-#[derive(JsonSchema)]
-#[schemars(rename = "Unit")]
-struct UnitName(#[schemars(regex(pattern = r"^[A-Za-z0-9:_.\\@-]{1,255}$"))] String);

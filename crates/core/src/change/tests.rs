@@ -1,10 +1,10 @@
 //! The change file against tables of documents, against its schema, and against arbitrary text.
 
 use proptest::prelude::*;
-use serde_json::Value;
 
 use super::read::{APPLY_KEYS, COPY_KEYS, ROOT_KEYS, STEP_KEYS, TEST_KEYS};
 use super::*;
+use crate::document::testing::refusal;
 
 const FULL: &str = r#"name = "Shop 2.4"
 why = "Ticket 4711"
@@ -287,65 +287,6 @@ fn the_schema_agrees_with_the_reader() {
     for (text, ..) in REFUSED {
         assert!(refusal(&schema, &schema, &json(text)).is_some(), "the schema accepts: {text}");
     }
-}
-
-/// Why a JSON Schema refuses `value`: the keywords that our schema uses, and a panic for any other.
-fn refusal(root: &Value, schema: &Value, value: &Value) -> Option<String> {
-    if schema == &Value::Bool(true) {
-        return None;
-    }
-    let rules = schema.as_object().unwrap();
-    rules.iter().find_map(|(keyword, rule)| breaks(root, schema, keyword, rule, value))
-}
-
-/// Why one keyword refuses `value`; one that is not about its type refuses nothing.
-fn breaks(root: &Value, schema: &Value, keyword: &str, rule: &Value, value: &Value) -> Option<String> {
-    let unless = |fits: bool| if fits { None } else { Some(format!("{value}: {keyword} {rule}")) };
-    match keyword {
-        "$schema" | "$defs" | "title" | "description" | "default" | "examples" => None,
-        "$ref" => {
-            let name = rule.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
-            refusal(root, &root["$defs"][name], value)
-        }
-        "type" => {
-            let own = match value {
-                Value::Null => "null",
-                Value::Bool(_) => "boolean",
-                Value::Number(_) => "number",
-                Value::String(_) => "string",
-                Value::Array(_) => "array",
-                Value::Object(_) => "object",
-            };
-            unless(rule == own || rule.as_array().is_some_and(|types| types.iter().any(|name| name == own)))
-        }
-        "anyOf" | "oneOf" => {
-            let fitting = rule.as_array().unwrap().iter().filter(|rule| refusal(root, rule, value).is_none()).count();
-            unless(fitting == 1 || (fitting > 1 && keyword == "anyOf"))
-        }
-        "properties" => {
-            let fields = value.as_object()?;
-            fields.iter().find_map(|(key, value)| rule.get(key).and_then(|rule| refusal(root, rule, value)))
-        }
-        "required" => missing(rule, value.as_object()?),
-        "additionalProperties" => {
-            assert_eq!(rule, &Value::Bool(false));
-            let known = schema["properties"].as_object().unwrap();
-            unless(value.as_object()?.keys().all(|key| known.contains_key(key)))
-        }
-        "dependentRequired" => {
-            let fields = value.as_object()?;
-            rule.as_object().unwrap().iter().find_map(|(key, needs)| fields.get(key).and(missing(needs, fields)))
-        }
-        "items" => value.as_array()?.iter().find_map(|item| refusal(root, rule, item)),
-        "minItems" => unless(value.as_array()?.len() as u64 >= rule.as_u64().unwrap()),
-        "minLength" => unless(value.as_str()?.len() as u64 >= rule.as_u64().unwrap()),
-        "pattern" => unless(regex::Regex::new(rule.as_str().unwrap()).unwrap().is_match(value.as_str()?)),
-        other => panic!("the test does not know the keyword {other}"),
-    }
-}
-
-fn missing(needs: &Value, fields: &serde_json::Map<String, Value>) -> Option<String> {
-    needs.as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).find(|key| !fields.contains_key(key))
 }
 
 /// Mutations of a sound file: pieces cut out, doubled and put in.

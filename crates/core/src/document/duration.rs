@@ -61,6 +61,17 @@ pub fn parse(text: &str) -> Result<Duration, BadDuration> {
     }
 }
 
+/// The same, where zero means something: not to wait at all.
+///
+/// # Errors
+/// See [`BadDuration`].
+pub fn parse_or_zero(text: &str) -> Result<Duration, BadDuration> {
+    match parse(text) {
+        Err(BadDuration::Zero) => Ok(Duration::ZERO),
+        other => other,
+    }
+}
+
 /// Writes `duration` the way [`parse`] reads it, rounded down to milliseconds; `0s` for less than one.
 #[must_use]
 pub fn show(duration: Duration) -> String {
@@ -76,7 +87,7 @@ pub fn show(duration: Duration) -> String {
 }
 
 /// `Option<Duration>` as such a text, for serde's `with`.
-pub(super) mod text {
+pub(crate) mod text {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
@@ -99,6 +110,30 @@ pub(super) mod text {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         let text: Option<String> = Option::deserialize(deserializer)?;
         text.map(|text| super::parse(&text)).transpose().map_err(serde::de::Error::custom)
+    }
+}
+
+/// `Duration` as such a text, for serde's `with`; also `0s`, which [`parse`] refuses.
+pub(crate) mod text_or_zero {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes the text of [`super::show`].
+    ///
+    /// # Errors
+    /// The serializer's own.
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::show(*duration))
+    }
+
+    /// Reads what [`serialize`] wrote.
+    ///
+    /// # Errors
+    /// Not a duration.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        super::parse_or_zero(&text).map_err(serde::de::Error::custom)
     }
 }
 

@@ -71,19 +71,24 @@ fn printable(c: char) -> char {
 
 /// A file's name and text: makes problems that point into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Source {
+pub(crate) struct Source {
     file: String,
     text: String,
 }
 
 impl Source {
-    pub(super) fn new(file: &str, text: &str) -> Self {
+    pub(crate) fn new(file: &str, text: &str) -> Self {
         Self { file: file.to_owned(), text: text.to_owned() }
+    }
+
+    /// The file's name.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
     }
 
     /// A problem at `span`. Offsets outside the text or inside a character are moved to the nearest place before
     /// them; a place after the last line end is shown at the end of the last line.
-    pub(super) fn problem(&self, span: &Span, message: String, hint: Option<String>) -> Problem {
+    pub(crate) fn problem(&self, span: &Span, message: String, hint: Option<String>) -> Problem {
         let mut at = floor(&self.text, span.start);
         if at == self.text.len() && self.text.ends_with('\n') {
             at -= 1;

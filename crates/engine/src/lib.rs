@@ -7,6 +7,7 @@
 //! * [`apply`]: a rehearsed change put onto the host, taken back, finished after a crash.
 //! * [`drift`]: what differs on a host from its record, who did it; adopt it or take it back.
 //! * [`watch`]: the changes of a host as they happen. [`install`]: the services that do so, and the daily scrub.
+//! * [`system`]: the system file and its version; the first one.
 //! * [`parity`]: two systems against each other.
 //! * [`gc`]: what nothing needs any more. [`doctor`]: what of the environment is missing.
 //!
@@ -23,6 +24,7 @@ pub mod rehearsal;
 pub mod site;
 pub mod standing;
 pub mod state;
+pub mod system;
 pub mod watch;
 
 pub use error::{EngineError, Outcome};

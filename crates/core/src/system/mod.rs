@@ -28,14 +28,15 @@
 //! ```
 //!
 //! Data goes one way: texts, which a [`Files`] hands out → one tree of values with their places, in which includes are
-//! merged ([`load`]) → what an environment says put over it → [`System`], or all [`Problem`]s of all environments, each with
+//! merged → what an environment says put over it → [`System`], or all [`Problem`]s of all environments, each with
 //! file, line, column and a hint. When a file is missing or is no TOML, only that is reported: what refers to
 //! something in it would be reported although it is right.
 //!
-//! A [`Selector`] says which hosts of a system somebody means.
+//! [`draft`] writes the first one. A [`Selector`] says which hosts of a system somebody means.
 //!
 //! This room opens no file and asks no host: whether an address answers, or a unit is there, is for others to see.
 
+pub mod draft;
 mod load;
 mod model;
 mod names;
@@ -44,7 +45,7 @@ mod read;
 mod schema;
 mod select;
 
-use crate::document::{At, Problem, Reader, Value};
+use crate::document::{At, Problem, Reader, Value, unit_name};
 use crate::hint;
 use load::Entries;
 

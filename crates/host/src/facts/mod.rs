@@ -4,13 +4,14 @@
 //! [`Runtime::read`] takes one look, [`Runtime::diff`] compares two; what a difference means is found by
 //! [`greenroom_core::effect`]. [`maps`] finds the units whose processes still map files that were replaced, [`key`] names
 //! the state of a host, [`trees`] gives the contents before and after to the effects. [`look`] reads what is kept on record
-//! of a host beyond its files: the same, and what the files say of it.
+//! of a host beyond its files: the same, and what the files say of it. [`addresses`] are how others reach it.
 //!
 //! It looks and changes nothing. A look joins the copy's namespaces in threads of its own, which end with it: one asks the
 //! copy's systemd, one reads kernel parameters and rules, the caller's own reads /proc. What a look can't read
 //! (a missing tool, no systemd) is a sentence in [`Runtime::gaps`], not an error: a rehearsal does not fail because
 //! nft(8) is not installed.
 
+mod addresses;
 mod diff;
 pub mod key;
 pub mod maps;
@@ -33,6 +34,7 @@ use std::thread;
 
 use greenroom_core::effect::Stray;
 
+pub use addresses::addresses;
 pub use key::host_state_key;
 pub use mounts::Mount;
 pub use own::own_units;

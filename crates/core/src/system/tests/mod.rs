@@ -1,5 +1,6 @@
 //! The system file against tables of documents, against its schema, and against arbitrary text.
 
+mod draft;
 mod files;
 mod meaning;
 mod refused;

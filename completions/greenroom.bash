@@ -22,6 +22,9 @@ _greenroom() {
             greenroom,apply)
                 cmd="greenroom__subcmd__apply"
                 ;;
+            greenroom,check)
+                cmd="greenroom__subcmd__check"
+                ;;
             greenroom,completions)
                 cmd="greenroom__subcmd__completions"
                 ;;
@@ -42,6 +45,9 @@ _greenroom() {
                 ;;
             greenroom,hotfix)
                 cmd="greenroom__subcmd__hotfix"
+                ;;
+            greenroom,init)
+                cmd="greenroom__subcmd__init"
                 ;;
             greenroom,install)
                 cmd="greenroom__subcmd__install"
@@ -82,6 +88,9 @@ _greenroom() {
             greenroom__subcmd__help,apply)
                 cmd="greenroom__subcmd__help__subcmd__apply"
                 ;;
+            greenroom__subcmd__help,check)
+                cmd="greenroom__subcmd__help__subcmd__check"
+                ;;
             greenroom__subcmd__help,completions)
                 cmd="greenroom__subcmd__help__subcmd__completions"
                 ;;
@@ -102,6 +111,9 @@ _greenroom() {
                 ;;
             greenroom__subcmd__help,hotfix)
                 cmd="greenroom__subcmd__help__subcmd__hotfix"
+                ;;
+            greenroom__subcmd__help,init)
+                cmd="greenroom__subcmd__help__subcmd__init"
                 ;;
             greenroom__subcmd__help,install)
                 cmd="greenroom__subcmd__help__subcmd__install"
@@ -143,7 +155,7 @@ _greenroom() {
 
     case "${cmd}" in
         greenroom)
-            opts="-q -h -V --root --state --json --quiet --help --version rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch install uninstall doctor completions help"
+            opts="-q -h -V --root --state --json --quiet --help --version rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -218,6 +230,36 @@ _greenroom() {
                     return 0
                     ;;
                 --health)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__check)
+            opts="-e -q -h --environment --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --environment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -e)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -359,7 +401,7 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help)
-            opts="rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch install uninstall doctor completions help"
+            opts="rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -387,6 +429,20 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__check)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -485,6 +541,20 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help__subcmd__hotfix)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__init)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -671,6 +741,28 @@ _greenroom() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__init)
+            opts="-q -h --force --root --state --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -1,7 +1,7 @@
 //! `cargo xtask gen`: everything in the repository that is written by a program.
 //!
 //! ```text
-//! change::json_schema ─► docs/schema/change.json
+//! change::json_schema ─► docs/schema/change.json   system::json_schema ─► docs/schema/system.json
 //! clap, clap_mangen   ─► docs/man/*.1          clap, clap_complete ─► completions/*
 //! env::VARIABLES, policy::VOLATILE, policy::STORES, plan::NEVER_RESTART ─► docs/reference.md, between markers
 //! ```
@@ -60,8 +60,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn all(repository: &Path) -> Result<Files> {
     let mut out = Files::new();
-    let schema = serde_json::to_string_pretty(&greenroom_core::change::json_schema())?;
-    out.insert("docs/schema/change.json".into(), format!("{schema}\n").into_bytes());
+    let schemas =
+        [("change", greenroom_core::change::json_schema()), ("system", greenroom_core::system::json_schema())];
+    for (name, schema) in schemas {
+        let text = serde_json::to_string_pretty(&schema)?;
+        out.insert(format!("docs/schema/{name}.json").into(), format!("{text}\n").into_bytes());
+    }
     man_pages(&mut out)?;
     completions(&mut out);
     let text = fs::read_to_string(repository.join(REFERENCE)).with_context(|| format!("read {REFERENCE}"))?;
@@ -179,6 +183,36 @@ mod tests {
         let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let file = greenroom_core::change::ChangeFile::parse(example, "docs/change-file.md").unwrap();
         assert_eq!(file.steps.len(), 3);
+    }
+
+    /// The pages of docs/system-file.md: its first example, with the files that it includes.
+    struct Pages<'a>(&'a [&'a str]);
+
+    impl greenroom_core::system::Files for Pages<'_> {
+        fn read(&self, path: &str) -> Result<String, String> {
+            let first_line = format!("# {path}\n");
+            let page =
+                self.0.iter().find(|page| page.starts_with(&first_line) || page.contains(&format!("\n{first_line}")));
+            page.map(|page| (*page).to_owned()).ok_or_else(|| "it is not on the page".to_owned())
+        }
+
+        fn names(&self, dir: &str) -> Result<Vec<String>, String> {
+            let paths = self.0.iter().filter_map(|page| page.lines().find_map(|line| line.strip_prefix("# ")));
+            let names = paths.filter_map(|path| path.rsplit_once('/')).filter(|(below, _)| *below == dir);
+            Ok(names.map(|(_, name)| name.to_owned()).collect())
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_system_file_page_are_one() {
+        let page = include_str!("../../docs/system-file.md");
+        let examples: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        let declaration = greenroom_core::system::Declaration::read("greenroom.toml", &Pages(&examples))
+            .unwrap_or_else(|unsound| panic!("{unsound}"));
+        assert_eq!(declaration.files(), ["greenroom.toml", "people.toml", "services/shop.toml", "staging.toml"]);
+        let production = declaration.system(None).unwrap();
+        assert_eq!((production.hosts.len(), production.services.len()), (4, 2));
+        assert_eq!(declaration.system(Some("staging")).unwrap().hosts.len(), 1);
     }
 
     #[test]

@@ -81,6 +81,10 @@ pub enum Command {
     Gc(Gc),
     /// Watch this host's files and note every change with who made it; `greenroom install` runs it as a service
     Watch(Watch),
+    /// Write a commented greenroom.toml into this directory, from what this host says of itself
+    Init(Init),
+    /// Say what is wrong with a system file, or what it means
+    Check(Check),
     /// Set up the services on this host: the watch, and a daily scrub
     Install(Install),
     /// Remove the services that `install` set up; records and the ledger stay
@@ -331,6 +335,25 @@ pub struct Watch {
     /// Keep the kernel's queue to `fs.fanotify.max_queued_events`; what does not fit is found by a scan
     #[arg(long)]
     pub bounded_queue: bool,
+}
+
+/// `greenroom init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Replace the file that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `greenroom check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The system file (see docs/system-file.md); else greenroom.toml in this directory, or the nearest one above it
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// What it means in this environment
+    #[arg(long, short, value_name = "NAME")]
+    pub environment: Option<String>,
 }
 
 /// `greenroom install`

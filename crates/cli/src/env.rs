@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use greenroom_store::ledger::Actor;
 
@@ -20,11 +21,15 @@ pub const VARIABLES: &[Variable] = &[
         name: "GREENROOM_STATE",
         help: "where rehearsals, contents and the ledger are kept, unless --state says so",
     },
+    Variable { name: "HOME", help: "whose ssh configuration `init` reads, where SUDO_USER does not say" },
     Variable { name: "NOTIFY_SOCKET", help: "where systemd is told that `watch` has begun" },
     Variable { name: "NO_COLOR", help: "when set and not empty: no colours" },
     Variable { name: "PAGER", help: "shows what is longer than the terminal in `hotfix`; `less` when it is not set" },
     Variable { name: "SSH_CONNECTION", help: "where the person's session comes from: goes into the ledger" },
-    Variable { name: "SUDO_USER", help: "who the person is, where the kernel does not say: goes into the ledger" },
+    Variable {
+        name: "SUDO_USER",
+        help: "who the person is, where the kernel does not say: goes into the ledger; whose ssh configuration `init` reads",
+    },
     Variable { name: "TERM", help: "handed on to the change, so that `--shell` knows its terminal" },
 ];
 
@@ -88,6 +93,16 @@ pub(crate) fn actor() -> Actor {
         from: from.filter(|from| !from.is_empty()),
         command: Some(words.join(" ")),
     }
+}
+
+/// The home of the person who runs this process, also behind sudo(8).
+pub(crate) fn home() -> Option<PathBuf> {
+    let of_sudo = env::var("SUDO_USER").ok().and_then(|user| {
+        let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let line = table.lines().find(|line| line.split(':').next() == Some(user.as_str()))?;
+        line.split(':').nth(5).map(PathBuf::from)
+    });
+    of_sudo.or_else(|| env::var_os("HOME").map(PathBuf::from)).filter(|home| home.is_absolute())
 }
 
 fn user_name(uid: u32) -> String {

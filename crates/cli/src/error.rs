@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use greenroom_core::document::Problem;
 use greenroom_engine::EngineError;
 use greenroom_engine::apply::Conflicts;
+use greenroom_engine::system::SystemError;
 use greenroom_host::apply::Error as HostError;
 use greenroom_host::baseline::BaselineError;
 use greenroom_host::parity::ParityError;
@@ -30,11 +32,20 @@ pub(crate) struct Failure {
     pub(crate) causes: Vec<String>,
     pub(crate) hints: Vec<String>,
     pub(crate) conflicts: Option<Box<Conflicts>>,
+    /// What is wrong with a file, place by place.
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Failure {
     pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), causes: Vec::new(), hints: Vec::new(), conflicts: None }
+        Self {
+            code,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            conflicts: None,
+            problems: Vec::new(),
+        }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -135,6 +146,18 @@ impl From<EngineError> for Failure {
             }
             _ if misses_content(&error) => base(status::FAULT).hint(REHEARSE_AGAIN),
             _ => base(status::FAULT),
+        }
+    }
+}
+
+impl From<SystemError> for Failure {
+    fn from(error: SystemError) -> Self {
+        let base = Self::usage(error.to_string()).causes_of(&error);
+        match &error {
+            SystemError::Absent { .. } => base.hint("write one with `greenroom init`, or name the file"),
+            SystemError::Unreadable { .. } => base,
+            SystemError::Environment(none) => base.hint(none.hint.clone()),
+            SystemError::Unsound { problems, .. } => Self { problems: problems.clone(), ..base },
         }
     }
 }

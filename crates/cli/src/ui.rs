@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use greenroom_core::document::Problem;
 use greenroom_engine::Progress;
 use serde::Serialize;
 
@@ -83,6 +84,9 @@ impl Ui {
         for cause in &failure.causes {
             let _ = writeln!(err, "  because: {cause}");
         }
+        for problem in &failure.problems {
+            let _ = writeln!(err, "{}", problem.render());
+        }
         if let Some(conflicts) = &failure.conflicts {
             for path in conflicts.paths.iter().take(50) {
                 let _ = writeln!(err, "  {}\n    expected: {}\n    found:    {}", path.path, path.expected, path.found);
@@ -97,6 +101,12 @@ impl Ui {
         drop(err);
         if self.json {
             let conflicts = failure.conflicts.as_deref();
+            let problem = |p: &Problem| {
+                serde_json::json!({
+                    "file": p.file, "line": p.line, "column": p.column, "message": p.message, "hint": p.hint,
+                })
+            };
+            let problems = failure.problems.iter().map(problem).collect::<Vec<_>>();
             let _ = self.object(&serde_json::json!({
                 "outcome": if failure.code == crate::error::status::REFUSED { "refused" } else { "error" },
                 "error": failure.message,
@@ -104,6 +114,7 @@ impl Ui {
                 "hints": failure.hints,
                 "conflicts": conflicts.map(|c| &c.paths),
                 "touched_by": conflicts.map(|c| &c.touched_by),
+                "problems": Some(problems).filter(|all| !all.is_empty()),
                 "exit_status": failure.code,
             }));
         }

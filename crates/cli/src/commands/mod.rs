@@ -2,11 +2,13 @@
 
 mod adopt;
 mod apply;
+mod check;
 mod diff;
 mod doctor;
 mod drift;
 mod gc;
 mod hotfix;
+mod init;
 mod install;
 mod log;
 mod manifest;
@@ -44,6 +46,8 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Recover => recover(&cli.global, ui),
         Command::Gc(args) => gc::run(&cli.global, args, ui),
         Command::Watch(args) => watch::run(&cli.global, args, ui),
+        Command::Init(args) => init::run(&cli.global, args, ui),
+        Command::Check(args) => check::run(args, ui),
         Command::Install(args) => install::run(&cli.global, args, ui),
         Command::Uninstall => install::remove(&cli.global, ui),
         Command::Doctor => doctor::run(&cli.global, ui),

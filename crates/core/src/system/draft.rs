@@ -172,7 +172,7 @@ impl Found {
     /// The file.
     #[must_use]
     pub fn text(&self) -> String {
-        let name = self.names.iter().map(|name| as_short_name(name)).find(|name| !name.is_empty());
+        let name = self.names.iter().map(|name| as_name(name)).find(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| "system".to_owned());
         let host = Some(as_short_name(&self.host))
             .filter(|name| !name.is_empty() && name != "all")

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use greenroom_core::path::Shown;
@@ -122,16 +123,25 @@ fn first_line(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default().lines().next().unwrap_or_default().trim().to_owned()
 }
 
-/// Beside the file and then in its place; without `force` only where nothing is.
+/// Beside the file and then in its place; without `force` only where nothing is. Root may do this in a directory of somebody
+/// else's: no link is followed, and what is made is given to whom the directory belongs.
 fn write(file: &Path, text: &str, force: bool) -> Result<(), EngineError> {
+    let at = if force { file.with_extension("toml.new") } else { file.to_owned() };
     if force {
-        let beside = file.with_extension("toml.new");
-        fs::write(&beside, text).map_err(EngineError::file("write", &beside))?;
-        return fs::rename(&beside, file).map_err(EngineError::file("replace", file));
+        // What an earlier attempt left.
+        let _ = fs::remove_file(&at);
     }
-    let opened = OpenOptions::new().write(true).create_new(true).open(file);
-    match opened.and_then(|mut out| out.write_all(text.as_bytes())) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(file)),
-        other => other.map_err(EngineError::file("write", file)),
+    let made = OpenOptions::new().write(true).create_new(true).open(&at).and_then(|mut out| {
+        out.write_all(text.as_bytes())?;
+        if let Some(owner) = file.parent().and_then(|dir| fs::metadata(dir).ok()) {
+            // Where it can't be given away, the file is still right.
+            let _ = fchown(&out, Some(owner.uid()), Some(owner.gid()));
+        }
+        Ok(())
+    });
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !force => return Err(exists(file)),
+        other => other.map_err(EngineError::file("write", &at))?,
     }
+    if force { fs::rename(&at, file).map_err(EngineError::file("replace", file)) } else { Ok(()) }
 }

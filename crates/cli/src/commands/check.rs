@@ -44,10 +44,11 @@ fn text(declared: &Declared, ui: &Ui) -> String {
     }
     let _ = writeln!(out, "\n{}", strong(&super::counted(system.hosts.len(), "host")));
     let wide = system.hosts.iter().map(|host| host.name.len()).max().unwrap_or(0);
-    system.hosts.iter().for_each(|one| host(&mut out, one, system, wide));
+    let order = system.restart_order();
+    system.hosts.iter().for_each(|one| host(&mut out, one, &order, wide));
     if !system.services.is_empty() {
         let _ = writeln!(out, "\n{}", strong(&super::counted(system.services.len(), "service")));
-        system.restart_order().into_iter().for_each(|one| service(&mut out, one));
+        order.iter().for_each(|one| service(&mut out, one));
     }
     if !system.tests.is_empty() {
         let _ = writeln!(out, "\n{}", strong(&super::counted(system.tests.len(), "test")));
@@ -91,11 +92,12 @@ fn revision(declared: &Declared) -> String {
     }
 }
 
-fn host(out: &mut String, host: &Host, system: &System, wide: usize) {
+fn host(out: &mut String, host: &Host, order: &[&Service], wide: usize) {
     let ssh = host.ssh.as_ref().map_or_else(String::new, |ssh| format!(", ssh {ssh}"));
     let roles = if host.roles.is_empty() { String::new() } else { format!("  {}", host.roles.join(", ")) };
     let _ = writeln!(out, "  {:<wide$}  {}{ssh}{roles}", host.name, host.address);
-    let services: Vec<&str> = system.services_on(&host.name).iter().map(|service| service.name.as_str()).collect();
+    let services: Vec<&str> =
+        order.iter().filter(|one| one.hosts.contains(&host.name)).map(|one| one.name.as_str()).collect();
     if !services.is_empty() {
         let _ = writeln!(out, "  {:<wide$}    runs {}", "", services.join(", "));
     }

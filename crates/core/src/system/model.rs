@@ -1,5 +1,6 @@
 //! What a system is: hosts, what runs on them, whose it is, and what a change needs.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -256,14 +257,16 @@ impl System {
     /// All services in the order in which they are restarted.
     #[must_use]
     pub fn restart_order(&self) -> Vec<&Service> {
-        let mut out: Vec<&Service> = Vec::with_capacity(self.services.len());
         let mut left: Vec<&Service> = self.services.iter().collect();
-        // `after` has no circle (the reader sees to that), so each round takes one; by hand-made values it may, and then the
-        // rest keeps its order.
+        let mut waiting: BTreeSet<&str> = left.iter().map(|service| service.name.as_str()).collect();
+        let mut out: Vec<&Service> = Vec::with_capacity(left.len());
+        // `after` has no circle (the reader sees to that), so each round takes one. A value that was made by other means may
+        // have one, and then the rest keeps its order.
         while !left.is_empty() {
-            let is_out = |name: &String| !left.iter().any(|service| &service.name == name);
-            let at = left.iter().position(|service| service.after.iter().all(is_out)).unwrap_or(0);
-            out.push(left.remove(at));
+            let is_free = |service: &&Service| !service.after.iter().any(|name| waiting.contains(name.as_str()));
+            let service = left.remove(left.iter().position(is_free).unwrap_or(0));
+            waiting.remove(service.name.as_str());
+            out.push(service);
         }
         out
     }

@@ -1,5 +1,7 @@
 //! Hosts, and the paths that are volatile or data on them.
 
+use std::collections::BTreeMap;
+
 use super::super::names::{about_address, is_address, is_name, is_ssh_target};
 use super::super::{Host, Paths};
 use super::{HOST_KEYS, NAME, Read};
@@ -14,17 +16,19 @@ impl Read<'_> {
             let hint = "add one with [host.NAME] and its address = \"…\"".to_owned();
             self.reader.note(&At { file: 0, span: 0..0 }, "there is no host", Some(hint));
         }
-        let mut hosts: Vec<(Host, At)> = Vec::new();
+        let mut hosts: Vec<Host> = Vec::with_capacity(tables.len());
+        // Two names for one machine would be changed as two.
+        let mut reached: BTreeMap<(String, Option<String>), String> = BTreeMap::new();
         for (name, table) in tables {
             let host = self.host(name, &table);
-            let same = |other: &&(Host, At)| other.0.address == host.address && other.0.ssh == host.ssh;
-            if let Some((other, _)) = hosts.iter().find(same).filter(|_| table.get("address").is_some()) {
-                let message = format!("host `{}` has the same address", Shown(other.name.as_bytes()));
+            let other = reached.insert((host.address.clone(), host.ssh.clone()), name.to_owned());
+            if let Some(other) = other.filter(|_| table.get("address").is_some()) {
+                let message = format!("host `{}` has the same address", Shown(other.as_bytes()));
                 self.reader.note(&table.at("address"), message, None);
             }
-            hosts.push((host, table.at));
+            hosts.push(host);
         }
-        hosts.into_iter().map(|(host, _)| host).collect()
+        hosts
     }
 
     fn host(&mut self, name: &str, table: &Table<'_>) -> Host {

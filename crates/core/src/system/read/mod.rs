@@ -61,13 +61,12 @@ impl Known {
 
 /// Reads the tables of one environment. The result is what they mean only when `reader` found nothing wrong.
 pub(super) fn system(reader: &mut Reader, root: &Entries, known: &Known, environment: Option<&str>) -> System {
-    let mut names = Names::default();
-    for (kind, list) in [("service", &mut names.services), ("team", &mut names.teams), ("person", &mut names.people)] {
-        if let Some(Value::Table(entries)) = root.get(kind).map(|entry| &entry.node.value) {
-            *list = entries.keys().cloned().collect();
-        }
-    }
-    let mut read = Read { reader, root, known, names, hosts: Vec::new() };
+    let named = |kind: &str| match root.get(kind).map(|entry| &entry.node.value) {
+        Some(Value::Table(entries)) => entries.keys().cloned().collect(),
+        _ => BTreeSet::new(),
+    };
+    let names = Names { services: named("service"), teams: named("team"), people: named("person") };
+    let mut read = Read { reader, root, known, names: &names, hosts: Vec::new() };
     let name = read.name();
     read.hosts = read.hosts();
     let policy = read.policy();
@@ -87,18 +86,17 @@ pub(super) fn system(reader: &mut Reader, root: &Entries, known: &Known, environ
 }
 
 /// What is declared, by kind.
-#[derive(Default)]
 struct Names {
-    services: Vec<String>,
-    teams: Vec<String>,
-    people: Vec<String>,
+    services: BTreeSet<String>,
+    teams: BTreeSet<String>,
+    people: BTreeSet<String>,
 }
 
 struct Read<'a> {
     reader: &'a mut Reader,
     root: &'a Entries,
     known: &'a Known,
-    names: Names,
+    names: &'a Names,
     hosts: Vec<Host>,
 }
 
@@ -170,10 +168,11 @@ impl<'a> Read<'a> {
     }
 
     /// Names in a list, each of which must be known.
-    fn names_in(&mut self, table: &Table<'_>, key: &str, kind: &str, known: &[String]) -> Vec<String> {
+    fn names_in(&mut self, table: &Table<'_>, key: &str, kind: &str, known: &BTreeSet<String>) -> Vec<String> {
         let mut out: Vec<String> = Vec::new();
+        let mut seen = BTreeSet::new();
         for (name, at) in self.reader.strings(table, key) {
-            if out.iter().any(|other| other == name) {
+            if !seen.insert(name) {
                 self.reader.note(&at, format!("{kind} `{}` is named twice", Shown(name.as_bytes())), None);
             } else if self.is_known(name, &at, kind, known) {
                 out.push(name.to_owned());
@@ -182,8 +181,8 @@ impl<'a> Read<'a> {
         out
     }
 
-    fn is_known(&mut self, name: &str, at: &At, kind: &str, known: &[String]) -> bool {
-        if known.iter().any(|one| one == name) {
+    fn is_known(&mut self, name: &str, at: &At, kind: &str, known: &BTreeSet<String>) -> bool {
+        if known.contains(name) {
             return true;
         }
         let all: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -205,10 +204,9 @@ impl<'a> Read<'a> {
         if table.get("hosts").is_none() && table.get("roles").is_none() {
             return None;
         }
-        let known: Vec<String> = self.known.hosts.iter().cloned().collect();
-        let named = self.names_in(table, "hosts", "host", &known);
-        let known: Vec<String> = self.known.roles.iter().cloned().collect();
-        let roles = self.names_in(table, "roles", "role", &known);
+        let known = self.known;
+        let named: BTreeSet<String> = self.names_in(table, "hosts", "host", &known.hosts).into_iter().collect();
+        let roles = self.names_in(table, "roles", "role", &known.roles);
         for key in ["hosts", "roles"] {
             if let Some(Node { value: Value::List(list), at }) = table.get(key)
                 && list.is_empty()
@@ -231,15 +229,16 @@ impl<'a> Read<'a> {
         let mut out: Vec<Role> = Vec::new();
         for (name, table) in &mut tables {
             self.reader.unknown(table, ROLE_KEYS);
-            let known: Vec<String> = self.known.roles.iter().cloned().collect();
-            self.is_known(name, &table.at, "role", &known);
+            let known = self.known;
+            self.is_known(name, &table.at, "role", &known.roles);
             let paths = self.paths(table);
             let policy = table.get("policy").and_then(|node| self.role_policy(node, of_system));
             out.push(Role { name: (*name).to_owned(), paths, policy });
         }
         out.retain(|role| self.hosts.iter().any(|host| host.has(&role.name)));
+        let mut seen: BTreeSet<String> = out.iter().map(|role| role.name.clone()).collect();
         for name in self.hosts.iter().flat_map(|host| &host.roles) {
-            if !out.iter().any(|role| &role.name == name) {
+            if seen.insert(name.clone()) {
                 out.push(Role { name: name.clone(), paths: Paths::default(), policy: None });
             }
         }

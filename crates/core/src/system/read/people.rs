@@ -26,8 +26,8 @@ impl Read<'_> {
         let mut out = Vec::new();
         for (name, table) in self.named("team") {
             self.reader.unknown(&table, TEAM_KEYS);
-            let known = self.names.people.clone();
-            let people = self.names_in(&table, "people", "person", &known);
+            let known = self.names;
+            let people = self.names_in(&table, "people", "person", &known.people);
             let contact = self.contact(&table);
             if contact.is_empty() && people.is_empty() && table.get("people").is_none() && !self.has_way(&table) {
                 let hint = "give it people, or one of email, phone, webhook".to_owned();

@@ -61,10 +61,9 @@ impl Read<'_> {
                 }
             }
         }
-        let known = self.names.teams.clone();
-        let teams = self.names_in(&table, "teams", "team", &known);
-        let known = self.names.people.clone();
-        let people = self.names_in(&table, "people", "person", &known);
+        let known = self.names;
+        let teams = self.names_in(&table, "teams", "team", &known.teams);
+        let people = self.names_in(&table, "people", "person", &known.people);
         let says = |node: &Node| !matches!(&node.value, Value::List(list) if list.is_empty());
         let misspelt = self.reader.misspelt(&table, MAY_APPLY_KEYS, MAY_APPLY_KEYS);
         if !misspelt && !MAY_APPLY_KEYS.iter().filter_map(|key| table.get(key)).any(says) {

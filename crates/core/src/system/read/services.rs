@@ -1,6 +1,6 @@
 //! Services and tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::{Batch, Batches, HostTest, Service};
@@ -22,7 +22,7 @@ impl Read<'_> {
         self.circle(&services, &places);
         // Those that run on hosts of other environments alone.
         services.retain(|service| !service.hosts.is_empty());
-        let here: Vec<String> = services.iter().map(|service| service.name.clone()).collect();
+        let here: BTreeSet<String> = services.iter().map(|service| service.name.clone()).collect();
         services.iter_mut().for_each(|service| service.after.retain(|name| here.contains(name)));
         services
     }
@@ -41,36 +41,42 @@ impl Read<'_> {
         let unit = unit.unwrap_or_default();
         let owner = self.reader.text(table, "owner");
         if let Some(owner) = &owner {
-            let teams = self.names.teams.clone();
-            self.is_known(owner, &table.at("owner"), "team", &teams);
+            let known = self.names;
+            self.is_known(owner, &table.at("owner"), "team", &known.teams);
         }
-        let known = self.names.services.clone();
-        let after = self.names_in(table, "after", "service", &known);
+        let known = self.names;
+        let after = self.names_in(table, "after", "service", &known.services);
         let batch = self.batches(table);
         let health = self.checks(table, &unit);
         Service { name: name.to_owned(), hosts, unit, owner, after, batch, health }
     }
 
-    /// Says of one service that it waits for itself.
+    /// Says of one service that it waits for itself: the first by the order of the file that is on a circle.
     fn circle(&mut self, services: &[Service], places: &BTreeMap<&str, At>) {
-        let after = |name: &str| services.iter().find(|service| service.name == name).map(|service| &service.after);
+        let after: BTreeMap<&str, &[String]> =
+            services.iter().map(|service| (service.name.as_str(), service.after.as_slice())).collect();
+        // Those from which no way leads to a circle.
+        let mut done: BTreeSet<&str> = BTreeSet::new();
         for service in services {
-            // What is before it, and the way from it to there.
-            let mut ways: Vec<Vec<&str>> = vec![vec![&service.name]];
-            let mut seen = Vec::new();
-            while let Some(way) = ways.pop() {
-                for next in after(way.last().copied().unwrap_or_default()).into_iter().flatten() {
-                    if next == &service.name {
-                        let message = format!("service `{}` is restarted after itself", service.name);
-                        let hint =
-                            (way.len() > 1).then(|| format!("it waits for {}", way[1..].join(", which waits for ")));
-                        self.reader.note(&places[service.name.as_str()], message, hint);
-                        return;
-                    }
-                    if !seen.contains(&next) {
-                        seen.push(next);
-                        ways.push(way.iter().copied().chain([next.as_str()]).collect());
-                    }
+            // The way from the service, each with what it waits for and that is still to be followed.
+            let mut way = vec![(service.name.as_str(), 0)];
+            while let Some((name, next)) = way.last_mut() {
+                let Some(other) = after.get(*name).and_then(|all| all.get(*next)) else {
+                    done.insert(name);
+                    way.pop();
+                    continue;
+                };
+                *next += 1;
+                if let Some(from) = way.iter().position(|(name, _)| name == other) {
+                    let circle: Vec<&str> = way[from..].iter().map(|(name, _)| *name).collect();
+                    let message = format!("service `{}` is restarted after itself", circle[0]);
+                    let hint =
+                        (circle.len() > 1).then(|| format!("it waits for {}", circle[1..].join(", which waits for ")));
+                    self.reader.note(&places[circle[0]], message, hint);
+                    return;
+                }
+                if !done.contains(other.as_str()) {
+                    way.push((other, 0));
                 }
             }
         }
@@ -109,10 +115,11 @@ impl Read<'_> {
         let root = Table { entries: self.root, at: self.place("test"), what: "the system file".into() };
         let nodes = self.reader.array(&root, "test", "a list of tables", "begin each test with [[test]]");
         let mut out: Vec<HostTest> = Vec::new();
+        let mut seen = BTreeSet::new();
         for node in nodes {
             let Some(table) = self.reader.table(node, "test", "a test") else { continue };
             let Some(test) = self.test(&table) else { continue };
-            if out.iter().any(|other| other.name == test.name) {
+            if !seen.insert(test.name.clone()) {
                 let message = format!("test `{}` is declared twice", Shown(test.name.as_bytes()));
                 let hint = table.get("name").is_none().then(|| "give it a name of its own".to_owned());
                 self.reader.note(&table.at("name"), message, hint);

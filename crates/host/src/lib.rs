@@ -8,6 +8,7 @@
 //! * [`baseline`]: the record of a tree's state, and what the tree differs in from it.
 //! * [`services`]: units of a host or of a copy; [`facts`]: what else is to be known of a running system.
 //! * [`dpkg`]: who owns a path, what it ought to contain, what the package manager logged.
+//! * `lanes`: MD5 of many contents at once.
 //! * [`parity`]: what is to be known of a system to compare it with another; manifest files.
 //! * [`sources`]: which package sources a host is configured to use.
 //!
@@ -18,6 +19,7 @@ pub mod capture;
 pub mod copy;
 pub mod dpkg;
 pub mod facts;
+mod lanes;
 pub mod parity;
 pub mod scan;
 pub mod services;

@@ -21,17 +21,19 @@
 //! reads decides. The exception is root setting the clock to the very nanosecond, or writing to the disk past the file system:
 //! that is for the scrub ([`Depth::Slice`]) and [`Depth::Full`].
 //!
-//! How it stays small: a directory is the unit of work ([`walk`]), pages are read and written one at a time, and what is held for
-//! long is 56 bytes for each page of up to 256 names, new keys (20 bytes for each path that had to be read), linked files' groups
+//! How it stays small: a directory is the unit of work ([`walk`]), pages are read and written one at a time, but for those of a first
+//! record that wait for one of the sixteen contents which a thread has under way ([`streams`]), and what is held for long is 56 bytes for each page of up to 256 names, new keys (20 bytes for each path that had to be read), linked files' groups
 //! ([`links`]), and the differences.
 
 mod advance;
 mod file;
+mod held;
 mod home;
 mod keys;
 mod links;
 mod lookup;
 mod names;
+mod output;
 mod packages;
 mod page;
 mod places;
@@ -41,6 +43,7 @@ mod refresh;
 mod row;
 mod scan;
 mod settle;
+mod streams;
 mod types;
 mod walk;
 
@@ -117,12 +120,13 @@ impl Baseline {
         let lock = home.lock()?;
         let database = Database::read(&mut Tree::open(root)?)?;
         let writer = Writer::new(&home)?;
-        let (writer, walked) = record::walk(root, &home, writer, database.as_ref(), options)?;
+        let seen = packages::Seen::new(database.as_ref());
+        let (writer, walked) = record::walk(root, &home, writer, (database.as_ref(), &seen), options)?;
         let (mut modified, mut gaps) = (walked.modified, Vec::new());
         match &database {
             Some(database) => {
                 gaps.extend_from_slice(database.gaps());
-                let (missing, more) = packages::missing(root, database, &options.within)?;
+                let (missing, more) = packages::missing(root, database, &seen, &options.within)?;
                 modified.extend(missing);
                 gaps.extend(more);
                 home.write(PACKAGES, &database.encode())?;

@@ -12,7 +12,7 @@ use super::row::{Cursor, Row, put_bytes, put_number};
 pub(super) const ABOVE: &[u8] = b"";
 
 /// A page has no more names than this. Where it ends follows from the names alone, so that equal directories have equal pages.
-const NAMES: u32 = 256;
+pub(super) const NAMES: u32 = 256;
 
 /// A page that is being filled.
 #[derive(Default)]

@@ -40,6 +40,11 @@ pub(super) struct Place {
     pub(super) known: Known,
 }
 
+impl Place {
+    /// Not in the tree.
+    pub(super) const NOWHERE: Self = Self { number: 0, known: Known::Reading };
+}
+
 /// By what the files of a file system are known to be unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
@@ -74,8 +79,7 @@ impl Places {
     pub(super) fn of(&self, dir: &TreePath) -> Place {
         let holds = self.own.iter().enumerate().filter(|(_, (at, _))| dir.starts_with(at));
         let deepest = holds.max_by_key(|(_, (at, _))| at.depth());
-        let nowhere = Place { number: 0, known: Known::Reading };
-        deepest.map_or(nowhere, |(number, (_, known))| Place { number: number as u32, known: *known })
+        deepest.map_or(Place::NOWHERE, |(number, (_, known))| Place { number: number as u32, known: *known })
     }
 
     /// What is mounted in a directory, by name; `true`: the tree's own.

@@ -1,7 +1,8 @@
 //! Reads one path for good: content, attributes, target, each file once whatever is computed of it.
 //!
 //! As in [`crate::scan`], no link is followed and neither FIFO nor device is opened; what is new is that the content goes through
-//! BLAKE3 and, when a package says what it ought to be, MD5 in one pass, and to a [`super::Keep`] that wants it.
+//! BLAKE3 and, when a package says what it ought to be, MD5 in one pass, and to a [`super::Keep`] that wants it. Many files of
+//! packages at once are faster: [`super::streams`].
 
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -66,7 +67,14 @@ impl<'a> Reader<'a> {
                 }
             });
             match read {
-                Ok(Some((read, whole))) => return self.kept(path, read, whole),
+                Ok(Some((read, whole))) => {
+                    if let Read::Node { node, .. } = &read
+                        && let Some(hash) = node.content()
+                    {
+                        self.kept(path, &hash, whole)?;
+                    }
+                    return Ok(read);
+                }
                 Ok(None) => {}
                 Err(error) if is_absence(&error) => match fs::status(dir, name) {
                     // A link took the place of a file between two calls.
@@ -80,13 +88,15 @@ impl<'a> Reader<'a> {
         Ok(Read::Trouble(Trouble::Busy))
     }
 
-    fn kept(&self, path: &TreePath, read: Read, whole: Option<Vec<u8>>) -> Result<Read, BaselineError> {
-        if let (Some(keep), Some(whole), Read::Node { node, .. }) = (self.keep, whole, &read)
-            && let Some(hash) = node.content()
-        {
-            keep.keep(path, &hash, &whole).map_err(|source| BaselineError::Keep { path: path.clone(), source })?;
-        }
-        Ok(read)
+    /// Gives a content to whoever wanted it.
+    pub(super) fn kept(
+        &self,
+        path: &TreePath,
+        hash: &ContentHash,
+        whole: Option<Vec<u8>>,
+    ) -> Result<(), BaselineError> {
+        let (Some(keep), Some(whole)) = (self.keep, whole) else { return Ok(()) };
+        keep.keep(path, hash, &whole).map_err(|source| BaselineError::Keep { path: path.clone(), source })
     }
 
     /// `None`: it changed meanwhile.

@@ -1,32 +1,36 @@
 //! The first record of a tree.
 //!
 //! ```text
-//! directory ─► names ─► class ─► read ─► pages ─► manifest, keys        (each thread, a directory at a time)
-//!                                  └► pages with linked files ─► spool ─► when all names are known ─► manifest, keys
+//! directory ─► names ─► class ─► read ─► page ─► manifest, keys        (each thread, a directory at a time)
+//!                        │                └► with linked files ─► spool ─► when all names are known ─► manifest, keys
+//!                        └► files of packages ─► streams ─► when it is through, its row ─► page
 //! ```
+//! A page with a row that waits for its content is held ([`super::held`]) until the last one is there; then it goes to
+//! [`super::output`].
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use greenroom_core::policy::Class;
-use greenroom_core::{Mtime, Node, TreePath};
+use greenroom_core::{Kind, Mtime, Node, TreePath};
 use rustix::fs::OFlags;
 
-use super::file::{Writer, number};
+use super::file::Writer;
+use super::held::{Entry, Held};
 use super::home::Home;
-use super::keys::{KEY, Key};
-use super::links::{self, Groups, Shared, Spool};
 use super::names::Names;
-use super::page::{ABOVE, Filling, Reading};
+use super::output::{Encoder, Output};
+use super::packages::Seen;
+use super::page::{ABOVE, NAMES};
 use super::places::{Place, Places};
-use super::read::{Read, Reader, words};
-use super::row::{LeftOut, Row, put_bytes, put_left_out, put_node, put_number};
+use super::read::{Read, Reader, trouble, words};
+use super::row::LeftOut;
+use super::streams::{Begun, Content, Event, Streams, Ticket};
 use super::types::{BaselineError, Counts, Modified, Options, Problem, Trouble};
 use super::walk::{Job, Queue};
-use crate::dpkg::Database;
-use crate::scan::is_absence;
+use crate::dpkg::{Database, Expected, Md5};
+use crate::scan::{is_absence, node_of};
 use crate::sys::fs::{self, Status};
 
 /// Where a walk begins: the parents of the places that it is restricted to, with the names in them.
@@ -92,32 +96,27 @@ pub(super) fn open_and_list(
 /// What all threads share.
 struct Common<'a> {
     root: OwnedFd,
-    home: &'a Home,
     options: &'a Options<'a>,
     limit: Mtime,
     places: &'a Places,
     packages: Option<&'a Database>,
-    out: Mutex<Out>,
-}
-
-struct Out {
-    writer: Writer,
-    groups: Groups,
-    spool: Spool,
+    seen: &'a Seen,
+    out: Output<'a>,
 }
 
 /// What one thread has.
 struct Worker<'a> {
     common: &'a Common<'a>,
     reader: Reader<'a>,
+    streams: Streams<'a>,
     names: Names,
     listing: Vec<MaybeUninit<u8>>,
-    filling: Filling,
-    keys: Vec<u8>,
-    page: Vec<u8>,
-    part: u32,
-    /// The linked files in the page that is being filled.
-    shared: Vec<(u32, Shared)>,
+    /// The page that is being filled.
+    page: Held,
+    /// Full pages that wait for a content.
+    waiting: Vec<Held>,
+    pages: u64,
+    encoder: Encoder,
     subdirs: Names,
     counts: Counts,
     problems: Vec<Problem>,
@@ -143,92 +142,44 @@ pub(super) fn walk(
     root: &Path,
     home: &Home,
     writer: Writer,
-    packages: Option<&Database>,
+    (packages, seen): (Option<&Database>, &Seen),
     options: &Options<'_>,
 ) -> Result<(Writer, Walked), BaselineError> {
     let places = Places::look(root)?;
     let tree = fs::open_root(root).map_err(BaselineError::system(format!("open {}", root.display())))?;
-    let out = Mutex::new(Out { writer, groups: Groups::default(), spool: Spool::default() });
-    let common = Common { root: tree, home, options, limit: limit(options), places: &places, packages, out };
+    let out = Output::new(home, writer);
+    let common = Common { root: tree, options, limit: limit(options), places: &places, packages, seen, out };
     let queue = Queue::new(first_jobs(&options.within, 0));
-    let workers = queue.run(options.threads, || Ok(Worker::new(&common)), Worker::directory)?;
+    let threads = super::walk::threads(options.threads);
+    let workers = queue.run(threads, || Ok(Worker::new(&common, threads)), Worker::directory, Worker::rest)?;
     let mut walked = Walked { problems: Vec::new(), modified: Vec::new(), counts: Counts::default() };
     for mut worker in workers {
-        worker.counts.bytes = worker.reader.bytes;
+        worker.counts.bytes = worker.reader.bytes + worker.streams.bytes;
         walked.counts.add(&worker.counts);
         walked.problems.append(&mut worker.problems);
         walked.modified.append(&mut worker.modified);
     }
     walked.problems.sort();
-    let out = common.out.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((link(out)?, walked))
-}
-
-/// Writes the pages that waited for their files' groups.
-fn link(out: Out) -> Result<Writer, BaselineError> {
-    let Out { mut writer, groups, mut spool } = out;
-    let fail = |error| BaselineError::system("read linked files")(error);
-    let mut from = spool.read()?;
-    let (mut filling, mut page, mut name) = (Filling::default(), Vec::new(), Vec::new());
-    while let Some(more) = links::byte(&mut from).map_err(fail)? {
-        debug_assert_eq!(more, 1);
-        let (part, old, keys, shared) = waiting_page(&mut from).map_err(fail)?;
-        let (Some((dir, mut rows)), mut at) = (Reading::new(&old), 0) else { continue };
-        name.clear();
-        while rows.left() > 0 {
-            let Some(row) = rows.next(&mut name) else { break };
-            let first = shared.iter().find(|(number, _)| *number == at).and_then(|(_, shared)| groups.first(shared));
-            filling.add(&name, |out| match row {
-                Row::LeftOut(why) => put_left_out(out, why),
-                Row::State(state) => {
-                    if let Some(mut node) = state.node() {
-                        node.link = first.map(TreePath::new);
-                        put_node(out, &node);
-                    }
-                }
-            });
-            at += 1;
-        }
-        filling.finish(dir, &mut page);
-        writer.page(number(dir), part, at, &page, &keys)?;
-    }
-    Ok(writer)
-}
-
-type WaitingPage = (u32, Vec<u8>, Vec<u8>, Vec<(u32, Shared)>);
-
-fn waiting_page(from: &mut impl std::io::Read) -> std::io::Result<WaitingPage> {
-    let small = |value: u64| u32::try_from(value).map_err(std::io::Error::other);
-    let part = small(links::number(from)?)?;
-    let (page, keys) = (links::bytes(from)?, links::bytes(from)?);
-    let mut shared = Vec::new();
-    for _ in 0..links::number(from)? {
-        shared.push((small(links::number(from)?)?, Shared::read(from)?));
-    }
-    Ok((part, page, keys, shared))
+    Ok((common.out.finish()?, walked))
 }
 
 impl<'a> Worker<'a> {
-    fn new(common: &'a Common<'a>) -> Self {
+    fn new(common: &'a Common<'a>, threads: usize) -> Self {
         Self {
             common,
             reader: Reader::new(common.options.keep),
+            streams: Streams::new(common.options.keep, threads),
             names: Names::default(),
             listing: vec![MaybeUninit::uninit(); 32 * 1024],
-            filling: Filling::default(),
-            keys: Vec::new(),
-            page: Vec::new(),
-            part: 0,
-            shared: Vec::new(),
+            page: Held::new(0, None, 0, Place::NOWHERE),
+            waiting: Vec::new(),
+            pages: 0,
+            encoder: Encoder::default(),
             subdirs: Names::default(),
             counts: Counts::default(),
             problems: Vec::new(),
             modified: Vec::new(),
         }
-    }
-
-    fn out(&self) -> MutexGuard<'a, Out> {
-        self.common.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn directory(&mut self, queue: &Queue, job: &Job) -> Result<(), BaselineError> {
@@ -254,41 +205,31 @@ impl<'a> Worker<'a> {
     fn entries(&mut self, dir: Option<&TreePath>, fd: BorrowedFd<'_>, names: &Names) -> Result<(), BaselineError> {
         let place = self.common.places.of(dir.unwrap_or(&TreePath::root()));
         let mounts = dir.and_then(|dir| self.common.places.mounts(dir));
-        self.part = 0;
+        self.pages += 1;
+        self.page = Held::new(self.pages, dir, 0, place);
         for at in 0..names.len() {
             let (name, _) = names.get(at);
             if mounts.and_then(|mounts| mounts.get(name)) == Some(&false) {
                 self.mount(dir, name);
             } else {
-                self.name(dir, fd, name, place)?;
+                self.name(dir, fd, name)?;
             }
-            if self.filling.is_full() {
-                self.flush(dir)?;
+            if self.page.len() >= NAMES as usize {
+                self.flush(dir, place)?;
             }
         }
-        self.flush(dir)
+        self.flush(dir, place)
     }
 
     /// Something that is not the tree's own is mounted here: it is not even looked at.
     fn mount(&mut self, dir: Option<&TreePath>, name: &[u8]) {
         if matches!(self.common.options.policy.class(&child(dir, name), true), Class::Managed | Class::Boot) {
             self.counts.mounts += 1;
-            self.left_out(name, LeftOut::Mount);
+            self.page.add(name, Entry::LeftOut(LeftOut::Mount));
         }
     }
 
-    fn left_out(&mut self, name: &[u8], why: LeftOut) {
-        self.filling.add(name, |out| put_left_out(out, why));
-        Key::NONE.put(&mut self.keys);
-    }
-
-    fn name(
-        &mut self,
-        dir: Option<&TreePath>,
-        fd: BorrowedFd<'_>,
-        name: &[u8],
-        place: Place,
-    ) -> Result<(), BaselineError> {
+    fn name(&mut self, dir: Option<&TreePath>, fd: BorrowedFd<'_>, name: &[u8]) -> Result<(), BaselineError> {
         let path = child(dir, name);
         let status = match fs::status(fd, name) {
             Ok(status) => status,
@@ -299,12 +240,12 @@ impl<'a> Worker<'a> {
                 return Ok(());
             }
             Err(error) => {
-                self.unread(path, name, Trouble::Unreadable(words(&error)));
+                self.problems.push(Problem { path, trouble: Trouble::Unreadable(words(&error)) });
+                self.page.add(name, Entry::LeftOut(LeftOut::Unread));
                 return Ok(());
             }
         };
-        let is_dir = status.file_type() == fs::types::DIR;
-        match self.common.options.policy.class(&path, is_dir) {
+        match self.common.options.policy.class(&path, status.file_type() == fs::types::DIR) {
             Class::Managed | Class::Boot => {}
             Class::Volatile => {
                 self.counts.volatile += 1;
@@ -318,74 +259,167 @@ impl<'a> Worker<'a> {
         }
         let expected = self.common.packages.filter(|_| status.file_type() == fs::types::FILE);
         let expected = expected.and_then(|packages| packages.expected(&path));
-        match self.reader.read(fd, name, &path, &status, expected.is_some())? {
-            Read::Node { node, status, md5 } => {
-                if let (Some(expected), Some(packages)) = (expected, self.common.packages)
-                    && md5.is_some_and(|md5| md5 != expected.md5)
-                {
-                    self.modified.push(Modified {
-                        path: path.clone(),
-                        package: packages.package(expected.package).name.clone(),
-                        conffile: expected.conffile,
-                        expected: expected.md5,
-                        found: md5,
-                    });
-                }
-                self.node(&path, name, &node, &status, place);
+        let entry = match expected {
+            Some(expected) => self.checked(fd, name, &path, &status, expected)?,
+            None => {
+                let read = self.reader.read(fd, name, &path, &status, false)?;
+                self.entry(path, read)
             }
-            Read::Socket => self.counts.sockets += 1,
-            Read::Gone => self.problems.push(Problem { path, trouble: Trouble::Vanished }),
-            Read::Trouble(trouble) => self.unread(path, name, trouble),
+        };
+        match entry {
+            Entry::Gone => return Ok(()),
+            Entry::State { ref node, .. } if node.is_dir() => self.subdirs.push(name, 0),
+            _ => {}
+        }
+        self.page.add(name, entry);
+        Ok(())
+    }
+
+    /// A file that a package has a checksum of.
+    fn checked(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        name: &[u8],
+        path: &TreePath,
+        status: &Status,
+        expected: Expected,
+    ) -> Result<Entry, BaselineError> {
+        while !self.streams.has_room(status.size) {
+            self.step()?;
+        }
+        let ticket = (self.page.number, self.page.len());
+        match self.streams.begin((fd, name), path, status, expected, ticket) {
+            Begun::Waits => Ok(Entry::Waits),
+            Begun::Read(content) => self.content(path, expected, content),
+            Begun::Alone => self.alone(fd, name, path, status, expected),
+        }
+    }
+
+    /// The same, read alone.
+    fn alone(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        name: &[u8],
+        path: &TreePath,
+        status: &Status,
+        expected: Expected,
+    ) -> Result<Entry, BaselineError> {
+        let read = self.reader.read(fd, name, path, status, true)?;
+        if let Read::Node { md5: Some(found), .. } = read {
+            self.common.seen.note(&expected);
+            if found != expected.md5 {
+                self.differs(path.clone(), expected, found);
+            }
+        }
+        Ok(self.entry(path.clone(), read))
+    }
+
+    fn differs(&mut self, path: TreePath, expected: Expected, found: Md5) {
+        let Some(packages) = self.common.packages else { return };
+        self.modified.push(Modified {
+            path,
+            package: packages.package(expected.package).name.clone(),
+            conffile: expected.conffile,
+            expected: expected.md5,
+            found: Some(found),
+        });
+    }
+
+    fn content(&mut self, path: &TreePath, expected: Expected, content: Content) -> Result<Entry, BaselineError> {
+        self.common.seen.note(&expected);
+        let Content { hash, xattrs, status, whole } = content;
+        self.reader.kept(path, &hash, whole)?;
+        let node = node_of(Kind::File { size: status.size, content: hash }, xattrs, &status);
+        Ok(self.state(node, &status))
+    }
+
+    fn state(&mut self, node: Box<Node>, status: &Status) -> Entry {
+        self.counts.paths += 1;
+        self.counts.read += 1;
+        self.page.state(node, status, self.common.limit)
+    }
+
+    fn entry(&mut self, path: TreePath, read: Read) -> Entry {
+        let trouble = match read {
+            Read::Node { node, status, .. } => return self.state(node, &status),
+            Read::Socket => {
+                self.counts.sockets += 1;
+                return Entry::Gone;
+            }
+            Read::Gone => {
+                self.problems.push(Problem { path, trouble: Trouble::Vanished });
+                return Entry::Gone;
+            }
+            Read::Trouble(trouble) => trouble,
+        };
+        self.problems.push(Problem { path, trouble });
+        Entry::LeftOut(LeftOut::Unread)
+    }
+
+    /// Works on what is in the lanes.
+    fn step(&mut self) -> Result<(), BaselineError> {
+        self.streams.step();
+        for event in self.streams.events() {
+            match event {
+                Event::Differs(path, expected, found) => self.differs(path, expected, found),
+                Event::Read(ticket, path, expected, content) => {
+                    let entry = self.content(&path, expected, content)?;
+                    self.settle(ticket, entry)?;
+                }
+                Event::Alone(ticket, path, expected) => {
+                    let entry = self.again(&path, expected)?;
+                    self.settle(ticket, entry)?;
+                }
+            }
         }
         Ok(())
     }
 
-    fn unread(&mut self, path: TreePath, name: &[u8], trouble: Trouble) {
-        self.left_out(name, LeftOut::Unread);
-        self.problems.push(Problem { path, trouble });
-    }
-
-    fn node(&mut self, path: &TreePath, name: &[u8], node: &Node, status: &Status, place: Place) {
-        self.counts.paths += 1;
-        self.counts.read += 1;
-        if let Some(shared) = Shared::of(status, place.number) {
-            self.shared.push((self.filling.count(), shared));
-            self.out().groups.add(shared, path.as_bytes());
-        }
-        self.filling.add(name, |out| put_node(out, node));
-        Key::of(status, place.known, self.common.limit).put(&mut self.keys);
-        if node.is_dir() {
-            self.subdirs.push(name, 0);
+    /// Reads a file alone that changed while it was in a lane; its directory is closed by now.
+    fn again(&mut self, path: &TreePath, expected: Expected) -> Result<Entry, BaselineError> {
+        let dir = path.parent().unwrap_or_else(TreePath::root);
+        let opened = fs::open_beneath(self.common.root.as_fd(), &dir, OFlags::PATH | OFlags::DIRECTORY);
+        match opened.and_then(|fd| fs::status(fd.as_fd(), path.name()).map(|status| (fd, status))) {
+            Ok((fd, status)) => self.alone(fd.as_fd(), path.name(), path, &status, expected),
+            Err(error) if is_absence(&error) => Ok(self.entry(path.clone(), Read::Gone)),
+            Err(error) => Ok(self.entry(path.clone(), trouble(&error))),
         }
     }
 
-    /// Hands over the page that is being filled.
-    fn flush(&mut self, dir: Option<&TreePath>) -> Result<(), BaselineError> {
-        let count = self.filling.count();
-        if count == 0 {
+    /// A row need not wait any more; its page is written when that was the last one.
+    fn settle(&mut self, (number, at): Ticket, entry: Entry) -> Result<(), BaselineError> {
+        if self.page.number == number {
+            self.page.settle(at, entry);
             return Ok(());
         }
-        let dir = dir_bytes(dir);
-        self.filling.finish(dir, &mut self.page);
-        debug_assert_eq!(self.keys.len(), count as usize * KEY);
-        let mut out = self.out();
-        if self.shared.is_empty() {
-            out.writer.page(number(dir), self.part, count, &self.page, &self.keys)?;
-        } else {
-            let mut waiting = vec![1];
-            put_number(&mut waiting, self.part.into());
-            put_bytes(&mut waiting, &self.page);
-            put_bytes(&mut waiting, &self.keys);
-            put_number(&mut waiting, self.shared.len() as u64);
-            for (at, shared) in self.shared.drain(..) {
-                put_number(&mut waiting, at.into());
-                shared.put(&mut waiting);
-            }
-            out.spool.write(self.common.home, &waiting)?;
+        let Some(place) = self.waiting.iter().position(|page| page.number == number) else { return Ok(()) };
+        self.waiting[place].settle(at, entry);
+        if self.waiting[place].waits() {
+            return Ok(());
         }
-        drop(out);
-        self.keys.clear();
-        self.part += 1;
+        let page = self.waiting.swap_remove(place);
+        self.encoder.write(&self.common.out, &page)
+    }
+
+    /// Nothing can be taken at the moment: what is in the lanes is finished.
+    fn rest(&mut self) -> Result<(), BaselineError> {
+        while !self.streams.is_empty() {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Hands over the page that is being filled, and begins the next.
+    fn flush(&mut self, dir: Option<&TreePath>, place: Place) -> Result<(), BaselineError> {
+        self.pages += 1;
+        let part = self.page.part + 1;
+        if self.page.waits() {
+            let full = std::mem::replace(&mut self.page, Held::new(self.pages, dir, part, place));
+            self.waiting.push(full);
+            return Ok(());
+        }
+        self.encoder.write(&self.common.out, &self.page)?;
+        self.page.renew(self.pages, part);
         Ok(())
     }
 }

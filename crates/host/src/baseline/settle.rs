@@ -14,7 +14,7 @@ use super::places::Places;
 use super::record::{first_jobs, limit};
 use super::scan::{Common, Links, NewKeys, ON_RECORD, THERE, Worker};
 use super::types::{BaselineError, Counts, Difference, Inode, Meta, Options, Problem};
-use super::walk::Queue;
+use super::walk::{Queue, threads};
 use crate::scan::Tree;
 use crate::sys::fs;
 
@@ -42,7 +42,7 @@ pub(super) fn scan(
     let common =
         Common { root: tree, home, options, limit: limit(options), places: &places, pages, other_policy, links };
     let queue = Queue::new(first_jobs(within, THERE | ON_RECORD));
-    let workers = queue.run(options.threads, || Ok(Worker::new(&common)), Worker::directory)?;
+    let workers = queue.run(threads(options.threads), || Ok(Worker::new(&common)), Worker::directory, |_| Ok(()))?;
     let mut out = Found {
         differences: Vec::new(),
         problems: Vec::new(),

@@ -20,6 +20,14 @@ pub(super) struct Job {
     pub(super) only: Option<Vec<Box<[u8]>>>,
 }
 
+/// How many threads there are to be; 0: one for each processor.
+pub(super) fn threads(wanted: usize) -> usize {
+    match wanted {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        given => given,
+    }
+}
+
 struct List {
     dir: Option<TreePath>,
     names: Names,
@@ -62,6 +70,14 @@ impl Queue {
         }
     }
 
+    /// What can be taken without waiting.
+    fn now(&self) -> Option<Job> {
+        let mut todo = self.lock();
+        let job = if todo.failed.is_none() { next(&mut todo) } else { None };
+        todo.working += usize::from(job.is_some());
+        job
+    }
+
     fn take(&self) -> Option<Job> {
         let mut todo = self.lock();
         loop {
@@ -91,25 +107,30 @@ impl Queue {
         }
     }
 
-    /// Works until nothing is left; `worker` is made once for each thread, and what is made of them comes back.
+    /// Works until nothing is left; `worker` is made once for each thread, and what is made of them comes back. `rest` is called
+    /// whenever a thread finds nothing to take, and does what it has put off.
     pub(super) fn run<W: Send>(
         self,
         threads: usize,
         worker: impl Fn() -> Result<W, BaselineError> + Sync,
         work: impl Fn(&mut W, &Self, &Job) -> Result<(), BaselineError> + Sync,
+        rest: impl Fn(&mut W) -> Result<(), BaselineError> + Sync,
     ) -> Result<Vec<W>, BaselineError> {
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            given => given,
-        };
         let one = || -> Result<W, BaselineError> {
             let mut own = worker()?;
-            while let Some(job) = self.take() {
+            loop {
+                let job = match self.now() {
+                    Some(job) => job,
+                    None => {
+                        rest(&mut own)?;
+                        let Some(job) = self.take() else { return Ok(own) };
+                        job
+                    }
+                };
                 // A panic must not leave the others waiting.
                 let finish = Finish { queue: &self, result: Some(Ok(())) };
                 finish.with(work(&mut own, &self, &job));
             }
-            Ok(own)
         };
         let workers = std::thread::scope(|scope| {
             let running: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();

@@ -3,6 +3,8 @@
 //! A path is known by the first 64 bits of its BLAKE3 hash. Two among a million share them with a probability of one in
 //! thirty million, and then one of them is said to belong to the other's package: nothing that is decided here.
 
+use rayon::prelude::*;
+
 use super::places::Aliases;
 use super::status::{Package, State};
 use super::{Md5, status};
@@ -31,6 +33,11 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// That a package has the path with this key.
+    pub(super) fn new(key: u64, package: usize) -> Self {
+        Self { key, package: u32::try_from(package).unwrap_or(u32::MAX), flags: 0, md5: [0; 16] }
+    }
+
     pub(super) fn package(&self) -> PackageId {
         PackageId(self.package)
     }
@@ -52,43 +59,52 @@ impl Row {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {
     rows: Vec<Row>,
+    /// Where the rows begin whose keys begin with each number: a binary search over all of them misses the caches each time.
+    starts: Vec<u32>,
 }
 
-fn key(path: &[u8]) -> u64 {
+/// By what a path is known.
+pub(super) fn key(path: &[u8]) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&blake3::hash(path).as_bytes()[..8]);
     u64::from_le_bytes(first)
 }
 
 impl Index {
-    /// Notes that a package has a path, in any order; [`Index::settle`] ends it.
-    pub(super) fn add(&mut self, path: &[u8], package: usize) {
-        let package = u32::try_from(package).unwrap_or(u32::MAX);
-        self.rows.push(Row { key: key(path), package, flags: 0, md5: [0; 16] });
-    }
-
-    /// Puts the paths in order, each once.
-    pub(super) fn settle(&mut self) {
-        self.rows.sort_unstable_by_key(|row| (row.key, row.package));
+    /// Of rows in any order: each path once.
+    pub(super) fn of(mut rows: Vec<Row>) -> Self {
+        rows.par_sort_unstable_by_key(|row| (row.key, row.package));
         let mut shared = Vec::new();
-        self.rows.dedup_by(|later, first| {
+        rows.dedup_by(|later, first| {
             let same = later.key == first.key;
             if same && later.package != first.package {
                 shared.push(first.key);
             }
             same
         });
+        rows.shrink_to_fit();
+        let mut out = Self { starts: starts(&rows), rows };
         for key in shared {
-            if let Ok(at) = self.rows.binary_search_by_key(&key, |row| row.key) {
-                self.rows[at].flags |= SHARED;
+            if let Some(at) = out.find(key) {
+                out.rows[at].flags |= SHARED;
             }
         }
-        self.rows.shrink_to_fit();
+        out
     }
 
-    /// Notes the checksum of a path that was added by the same package.
-    pub(super) fn expect(&mut self, path: &[u8], package: usize, md5: Option<Md5>, conffile: bool) {
-        let Ok(at) = self.rows.binary_search_by_key(&key(path), |row| row.key) else { return };
+    fn find(&self, key: u64) -> Option<usize> {
+        let first = prefix(key, self.starts.len());
+        let (from, to) = (*self.starts.get(first)? as usize, *self.starts.get(first + 1)? as usize);
+        Some(from + self.rows[from..to].iter().position(|row| row.key == key)?)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Notes the checksum of a path, by its key, where the same package has it.
+    pub(super) fn expect(&mut self, key: u64, package: usize, md5: Option<Md5>, conffile: bool) {
+        let Some(at) = self.find(key) else { return };
         let row = &mut self.rows[at];
         if row.package as usize != package {
             return;
@@ -102,10 +118,30 @@ impl Index {
         }
     }
 
-    pub(super) fn get(&self, path: &[u8]) -> Option<&Row> {
-        let at = self.rows.binary_search_by_key(&key(path), |row| row.key).ok()?;
-        Some(&self.rows[at])
+    /// The row of a path, and its number.
+    pub(super) fn get(&self, path: &[u8]) -> Option<(usize, &Row)> {
+        let at = self.find(key(path))?;
+        Some((at, &self.rows[at]))
     }
+}
+
+/// With so many starts, the last of which is an end: which one a key belongs to.
+fn prefix(key: u64, starts: usize) -> usize {
+    // Two to the power of something, from 2 on.
+    let bits = starts.saturating_sub(1).max(2).ilog2();
+    (key >> (64 - bits)) as usize
+}
+
+/// For rows in order: about one for each four.
+fn starts(rows: &[Row]) -> Vec<u32> {
+    let count = (rows.len() / 4).max(2).next_power_of_two();
+    let mut out = Vec::with_capacity(count + 1);
+    for (at, row) in rows.iter().enumerate() {
+        let first = prefix(row.key, count + 1);
+        out.resize((first + 1).max(out.len()), u32::try_from(at).unwrap_or(u32::MAX));
+    }
+    out.resize(count + 1, u32::try_from(rows.len()).unwrap_or(u32::MAX));
+    out
 }
 
 /// What the encoding begins with; the digit is its version.
@@ -158,7 +194,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<(Vec<Package>, Index, Aliases)> {
     let rows: Option<Vec<Row>> = rest.chunks(32).map(row).collect();
     let rows = rows.filter(|rows| rows.is_sorted_by_key(|row| row.key))?;
     let aliases = Aliases::from_text(std::str::from_utf8(aliases).ok()?);
-    Some((packages, Index { rows }, aliases))
+    let starts = starts(&rows);
+    Some((packages, Index { rows, starts }, aliases))
 }
 
 /// A package without any file has no list, and none is missed.

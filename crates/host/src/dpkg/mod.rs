@@ -47,6 +47,8 @@ pub struct Expected {
     pub conffile: bool,
     /// Whose it is.
     pub package: PackageId,
+    /// The number of the path's row: see [`Database::len`].
+    pub(crate) row: usize,
 }
 
 /// Where dpkg keeps its database.
@@ -79,7 +81,7 @@ impl Database {
         let aliases = Aliases::read(tree);
         let diversions = Diversions::parse(&read(tree, &dpkg.join(b"diversions"), &mut gaps), &aliases);
         let overrides = StatOverride::parse(&read(tree, &dpkg.join(b"statoverride"), &mut gaps), &aliases);
-        let index = places::index(tree, &packages, &aliases, &diversions, &mut gaps);
+        let index = places::index(tree, &packages, &aliases, &diversions, &mut gaps)?;
         Ok(Some(Self { packages, index, aliases, overrides, gaps }))
     }
 
@@ -113,8 +115,13 @@ impl Database {
     /// What the content of a path ought to be, where a package says.
     #[must_use]
     pub fn expected(&self, path: &TreePath) -> Option<Expected> {
-        let row = self.row(path)?;
-        Some(Expected { md5: row.md5()?, conffile: row.is_conffile(), package: row.package() })
+        let (number, row) = self.index.get(&self.aliases.merged(path.as_bytes()))?;
+        Some(Expected { md5: row.md5()?, conffile: row.is_conffile(), package: row.package(), row: number })
+    }
+
+    /// How many paths have an owner: their rows are numbered.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
     }
 
     /// The checksum of a path, and whether it is a configuration file.
@@ -138,18 +145,23 @@ impl Database {
         self.overrides.iter().find(|one| one.path.as_bytes() == &*path)
     }
 
-    /// Calls `each` with every path that the packages which are there say a checksum of. The lists are read again from `tree`,
-    /// because a database has no paths; what can't be read comes back in sentences.
-    pub fn each(&self, tree: &mut Tree, each: &mut dyn FnMut(&TreePath, Expected)) -> Vec<String> {
-        let mut gaps = Vec::new();
-        places::each_name(tree, &self.packages, &mut gaps, &mut |package, path| {
+    /// The paths that the packages which are there say a checksum of, as far as `wanted`. The lists are read again from `tree`,
+    /// because a database has no paths; what can't be read goes to `gaps` in sentences.
+    ///
+    /// # Errors
+    /// [`ScanError`]: the tree itself can't be read.
+    pub fn paths(
+        &self,
+        tree: &Tree,
+        gaps: &mut Vec<String>,
+        wanted: impl Fn(&TreePath, &Expected) -> bool + Sync,
+    ) -> Result<Vec<(TreePath, Expected)>, ScanError> {
+        places::of_names(tree, &self.packages, gaps, |package, path| {
             // A list may name what was diverted away from there: then the path is another package's, or nobody's.
             let path = TreePath::new(&self.aliases.merged(path));
-            if let Some(expected) = self.expected(&path).filter(|expected| expected.package.index() == package) {
-                each(&path, expected);
-            }
-        });
-        gaps
+            let expected = self.expected(&path).filter(|expected| expected.package.index() == package)?;
+            wanted(&path, &expected).then_some((path, expected))
+        })
     }
 
     /// What could not be read, in sentences.
@@ -159,7 +171,7 @@ impl Database {
     }
 
     fn row(&self, path: &TreePath) -> Option<&Row> {
-        self.index.get(&self.aliases.merged(path.as_bytes()))
+        self.index.get(&self.aliases.merged(path.as_bytes())).map(|(_, row)| row)
     }
 
     /// What differs from `old` to `new`.

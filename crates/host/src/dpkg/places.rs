@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use greenroom_core::TreePath;
+use rayon::prelude::*;
 
-use super::index::{Index, has_list};
+use super::index::{Index, Row, has_list, key};
 use super::status::{Package, hex};
 use super::{DPKG, read, shown};
-use crate::scan::Tree;
+use crate::scan::{ScanError, Tree};
 use crate::sys::fs::{self, types};
 
 /// Directories at the top that can be links into /usr.
@@ -101,25 +102,56 @@ impl StatOverride {
     }
 }
 
-/// Calls `each` with every path in the lists of the packages that are there, as it is written, and the package's number.
-pub(super) fn each_name(
-    tree: &mut Tree,
+/// How many packages a thread takes at once.
+const SEVERAL: usize = 32;
+
+/// Calls `each` for every package with its number, on all processors; what it gives is in the order of the packages.
+fn of_all<T: Send>(
+    tree: &Tree,
     packages: &[Package],
     gaps: &mut Vec<String>,
-    each: &mut dyn FnMut(usize, &[u8]),
-) {
+    each: impl Fn(&mut Tree, usize, &Package, &mut Vec<String>) -> Vec<T> + Sync,
+) -> Result<Vec<T>, ScanError> {
+    let parts = packages.par_chunks(SEVERAL).enumerate().map(|(part, several)| {
+        let (mut tree, mut out, mut gaps) = (tree.again()?, Vec::new(), Vec::new());
+        for (at, package) in several.iter().enumerate() {
+            out.append(&mut each(&mut tree, part * SEVERAL + at, package, &mut gaps));
+        }
+        Ok((out, gaps))
+    });
+    let mut all = Vec::new();
+    for (mut part, mut more) in parts.collect::<Result<Vec<_>, ScanError>>()? {
+        all.append(&mut part);
+        gaps.append(&mut more);
+    }
+    Ok(all)
+}
+
+/// The paths in a list's text.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|b| *b == b'\n').filter(|line| line.len() > 1 && *line != b"/.")
+}
+
+/// What `take` makes of the paths in the lists of the packages that are there, given each path as it is written and the package's
+/// number.
+pub(super) fn of_names<T: Send>(
+    tree: &Tree,
+    packages: &[Package],
+    gaps: &mut Vec<String>,
+    take: impl Fn(usize, &[u8]) -> Option<T> + Sync,
+) -> Result<Vec<T>, ScanError> {
     let info = TreePath::from(DPKG).join(b"info");
-    for (id, package) in packages.iter().enumerate().filter(|(_, package)| package.is_there()) {
+    of_all(tree, packages, gaps, |tree, id, package, gaps| {
+        if !package.is_there() {
+            return Vec::new();
+        }
         let own = info.join(format!("{}:{}.list", package.name, package.arch).as_bytes());
         let path = match tree.status(&own) {
             Ok(Some(_)) => own,
             _ => info.join(format!("{}.list", package.name).as_bytes()),
         };
-        let text = read(tree, &path, gaps);
-        for line in text.split(|b| *b == b'\n').filter(|line| line.len() > 1 && *line != b"/.") {
-            each(id, line);
-        }
-    }
+        lines(&read(tree, &path, gaps)).filter_map(|line| take(id, line)).collect()
+    })
 }
 
 /// Reads the lists and checksums of all packages.
@@ -129,37 +161,38 @@ pub(super) fn index(
     aliases: &Aliases,
     diversions: &Diversions,
     gaps: &mut Vec<String>,
-) -> Index {
+) -> Result<Index, ScanError> {
     let info = TreePath::from(DPKG).join(b"info");
     let names: BTreeSet<Box<[u8]>> = tree.names(&info).unwrap_or_default().into_iter().collect();
     let file = |package: &Package, what: &str| {
         let both = [format!("{}:{}.{what}", package.name, package.arch), format!("{}.{what}", package.name)];
         both.into_iter().find(|name| names.contains(name.as_bytes())).map(|name| info.join(name.as_bytes()))
     };
-    let mut out = Index::default();
-    for (id, package) in packages.iter().enumerate().filter(|(_, p)| has_list(p)) {
+    let key = |path: &[u8], package: &Package| key(&diversions.place(aliases.merged(path), &package.name));
+    let rows = of_all(tree, packages, gaps, |tree, id, package, gaps| {
+        if !has_list(package) {
+            return Vec::new();
+        }
         let Some(path) = file(package, "list") else {
             gaps.push(format!("dpkg has no list of the files of {}", package.name));
-            continue;
+            return Vec::new();
         };
-        let text = read(tree, &path, gaps);
-        for line in text.split(|b| *b == b'\n').filter(|line| line.len() > 1 && *line != b"/.") {
-            out.add(&diversions.place(aliases.merged(line), &package.name), id);
-        }
-    }
-    out.settle();
-    for (id, package) in packages.iter().enumerate() {
-        for (path, md5) in &package.conffiles {
-            let path = diversions.place(aliases.merged(path.as_bytes()), &package.name);
-            out.expect(&path, id, *md5, true);
-        }
-        let Some(path) = file(package, "md5sums").filter(|_| package.is_there()) else { continue };
+        lines(&read(tree, &path, gaps)).map(|line| Row::new(key(line, package), id)).collect()
+    })?;
+    let mut out = Index::of(rows);
+    let expected = of_all(tree, packages, gaps, |tree, id, package, gaps| {
+        let conffiles = package.conffiles.iter();
+        let mut out: Vec<_> = conffiles.map(|(path, md5)| (key(path.as_bytes(), package), id, *md5, true)).collect();
+        let Some(path) = file(package, "md5sums").filter(|_| package.is_there()) else { return out };
         for line in read(tree, &path, gaps).split(|b| *b == b'\n') {
             // `0123…  usr/bin/x`, without the first slash.
             let Some((md5, name)) = line.split_at_checked(34).filter(|(sum, _)| sum.ends_with(b"  ")) else { continue };
-            let full = [b"/", name].concat();
-            out.expect(&diversions.place(aliases.merged(&full), &package.name), id, hex(&md5[..32]), false);
+            out.push((key(&[b"/", name].concat(), package), id, hex(&md5[..32]), false));
         }
+        out
+    })?;
+    for (key, package, md5, conffile) in expected {
+        out.expect(key, package, md5, conffile);
     }
-    out
+    Ok(out)
 }

@@ -1,6 +1,9 @@
 //! The watch, with real fanotify and real processes, on a tree in a temporary directory.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "watch/bunches.rs"]
+mod bunches;
+
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -362,7 +365,7 @@ fn the_log_stays_within_its_bounds() {
     let bounds = Bounds { size: 20_000, files: 3 };
     let options = Options { bounds, ..options(tree.path()) };
     let mut watched = Watched::with(tree, options);
-    watched.sh("for n in $(seq 2000); do echo x > etc/$n; done");
+    watched.sh("for n in $(seq 2000); do echo x > etc/with-a-name-of-which-a-few-hundred-fill-a-file-$n; done");
     let log = watched.log();
     let files: Vec<u64> = fs::read_dir(watched.path("var/lib/greenroom/baseline/watch"))
         .unwrap()
@@ -372,8 +375,8 @@ fn the_log_stays_within_its_bounds() {
         .collect();
     assert!(files.len() == 3 && files.iter().all(|len| *len < 21_000), "{files:?}");
     // The newest are there, with their authors although the line that names the author was in a file before.
-    assert!(commands(&log, "/etc/2000")[0].starts_with("bash -c"));
-    assert!(log.of(&"/etc/1".into()).is_empty());
+    assert!(commands(&log, "/etc/with-a-name-of-which-a-few-hundred-fill-a-file-2000")[0].starts_with("bash -c"));
+    assert!(log.of(&"/etc/with-a-name-of-which-a-few-hundred-fill-a-file-1".into()).is_empty());
 }
 
 #[test]

@@ -72,10 +72,11 @@ impl Dirs {
         self.known.clear();
     }
 
-    /// The path of a place, where it is known and of interest.
-    pub(super) fn managed(&mut self, place: Place<'_>, is_dir: bool) -> Option<TreePath> {
+    /// The path of a place, where it is known and of interest. `new`: the name is, and what is remembered of it is no use.
+    pub(super) fn managed(&mut self, place: Place<'_>, is_dir: bool, new: bool) -> Option<TreePath> {
         self.look(place.dir);
         let dir = self.known.get_mut(place.dir)?.as_mut()?;
+        let forget = is_dir || new;
         if dir.ignored {
             return None;
         }
@@ -83,12 +84,12 @@ impl Dirs {
             return wanted(&self.policy, &dir.path, true).then(|| dir.path.clone());
         }
         let path = || dir.path.join(place.name);
-        if let Some(known) = dir.names.get(place.name).filter(|_| !is_dir) {
+        if let Some(known) = dir.names.get(place.name).filter(|_| !forget) {
             return known.then(path);
         }
         let path = path();
         let wanted = wanted(&self.policy, &path, is_dir);
-        if !is_dir && dir.names.len() < NAMES {
+        if !forget && dir.names.len() < NAMES {
             dir.names.insert(place.name.into(), wanted);
         }
         wanted.then_some(path)
@@ -198,8 +199,9 @@ mod tests {
         {
             know(&mut dirs, handle, path);
         }
-        let mut ask = |dir: &[u8], name: &[u8], is_dir| dirs.managed(place(dir, name), is_dir).map(|p| p.to_string());
-        for _ in 0..2 {
+        for new in [true, false, false] {
+            let mut ask =
+                |dir: &[u8], name: &[u8], is_dir| dirs.managed(place(dir, name), is_dir, new).map(|p| p.to_string());
             assert_eq!(ask(b"1", b"hosts", false).as_deref(), Some("/etc/hosts"));
             assert_eq!(ask(b"1", b".", true).as_deref(), Some("/etc"));
             assert_eq!(ask(b"2", b"syslog", false), None);

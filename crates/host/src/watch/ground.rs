@@ -80,10 +80,15 @@ impl Ground {
         }
     }
 
+    /// Whether the policy depends on what is at `path`.
+    pub(super) fn depends(path: &TreePath) -> bool {
+        let path = path.as_bytes();
+        path == VOLATILE_LIST.as_bytes() || STORES.iter().any(|store| path == store.path.as_bytes())
+    }
+
     /// Reads the policy again when `path` is one that it depends on. True when it did.
     pub(super) fn reads(&self, path: &TreePath, dirs: &mut Dirs) -> bool {
-        let depends = *path == TreePath::from(VOLATILE_LIST) || STORES.iter().any(|s| *path == TreePath::from(s.path));
-        if !depends {
+        if !Self::depends(path) {
             return false;
         }
         // A list that cannot be read is everybody's error at their next command; until then what was known holds.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use greenroom_core::drift::Actor;
 use jiff::Timestamp;
 
-use super::line::{Event, Line, Mark, MarkKind};
+use super::line::{Event, Line, Mark, MarkKind, Series};
 
 /// How large a file may become, and how many there may be.
 #[derive(Clone, Copy, Debug)]
@@ -84,14 +84,23 @@ impl Journal {
 
     /// Adds an event.
     pub(super) fn event(&mut self, mut event: Event) -> io::Result<()> {
-        if self.written + (self.buffer.len() as u64) >= self.bounds.size {
-            self.begin_file(event.at, MarkKind::Rotated)?;
-        }
-        event.by = match event.actor.take() {
-            Some(actor) => Some(self.actor(actor)?),
-            None => None,
-        };
+        self.room(0, event.at)?;
+        event.by = event.actor.take().map(|actor| self.actor(actor)).transpose()?;
         self.line(&Line::Event(event))
+    }
+
+    /// Adds a series, by `actor` where that is known.
+    pub(super) fn series(&mut self, mut series: Series, actor: Option<Actor>) -> io::Result<()> {
+        // What names need in JSON, roughly.
+        self.room(series.names.iter().map(|name| name.0.len() as u64 + 3).sum(), series.at)?;
+        series.by = actor.map(|actor| self.actor(actor)).transpose()?;
+        self.line(&Line::Series(series))
+    }
+
+    /// Begins a new file when this one has no room for so many bytes more.
+    fn room(&mut self, bytes: u64, at: Timestamp) -> io::Result<()> {
+        let used = self.written + self.buffer.len() as u64;
+        if used > 0 && used + bytes >= self.bounds.size { self.begin_file(at, MarkKind::Rotated) } else { Ok(()) }
     }
 
     /// Adds a mark.

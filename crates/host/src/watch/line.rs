@@ -57,6 +57,52 @@ pub struct Event {
     pub own: bool,
 }
 
+/// The same, done by one process to name after name in one directory: what unpacking and removing are. It reads as an [`Event`] for
+/// each name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Series {
+    /// Of the first name; each that follows has the next.
+    pub(super) seq: u64,
+    /// When the last of it was read from the kernel.
+    pub(super) at: Timestamp,
+    /// The directory.
+    pub(super) within: TreePath,
+    pub(super) names: Vec<Name>,
+    pub(super) what: Vec<What>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) own: bool,
+}
+
+/// A name in a directory, in JSON like a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Name(#[serde(with = "greenroom_core::path::bytes_json")] pub(super) Vec<u8>);
+
+impl Series {
+    /// The number of its last name.
+    pub(super) fn last(&self) -> u64 {
+        self.seq + (self.names.len() as u64).saturating_sub(1)
+    }
+
+    /// What happened to each name.
+    pub(super) fn events(&self, actor: Option<&Actor>) -> impl Iterator<Item = Event> {
+        self.names.iter().zip(self.seq..).map(move |(name, seq)| Event {
+            seq,
+            at: self.at,
+            path: self.within.join(&name.0),
+            what: self.what.clone(),
+            dir: false,
+            from: None,
+            to: None,
+            inode: None,
+            by: self.by,
+            actor: actor.cloned(),
+            own: self.own,
+        })
+    }
+}
+
 /// Something that the log says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -96,6 +142,7 @@ pub enum MarkKind {
 #[serde(untagged)]
 pub(super) enum Line {
     Event(Event),
+    Series(Series),
     Mark(Mark),
     Actor { id: u64, actor: Actor },
 }
@@ -128,6 +175,14 @@ mod tests {
         assert!(!text.contains('\n'));
         let Line::Event(again) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
         assert_eq!(again, event);
+        let names = vec![Name(b"a".to_vec()), Name(b"\xff\n".to_vec())];
+        let (within, what) = ("/etc".into(), vec![What::Deleted]);
+        let series = Series { seq: 7, at: event.at, within, names, what, by: Some(4), own: false };
+        let text = serde_json::to_string(&Line::Series(series.clone())).unwrap();
+        let Line::Series(again) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
+        assert_eq!(again, series);
+        let each: Vec<_> = again.events(None).map(|event| (event.seq, event.path)).collect();
+        assert_eq!((again.last(), each), (8, vec![(7, "/etc/a".into()), (8, TreePath::new(b"/etc/\xff\n"))]));
         let mark = Mark { seq: 1, at: event.at, mark: MarkKind::ActorsLost, since: None };
         let text = serde_json::to_string(&Line::Mark(mark.clone())).unwrap();
         let Line::Mark(again) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };

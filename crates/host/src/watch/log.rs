@@ -101,6 +101,12 @@ impl Log {
                         self.keep(Event { actor, ..event });
                     }
                 }
+                Ok(Line::Series(series)) => {
+                    if self.at(series.last(), series.at, since).is_some() {
+                        let actor = series.by.and_then(|by| actors.get(&by));
+                        series.events(actor).for_each(|event| self.keep(event));
+                    }
+                }
                 // Half a line of a power cut, with the rest of the file behind it: what is whole counts.
                 Err(_) => {}
             }
@@ -219,6 +225,7 @@ fn first(path: &Path) -> io::Result<Option<(Timestamp, bool)>> {
     for line in BufReader::new(file).lines() {
         match serde_json::from_str(&line?) {
             Ok(Line::Event(event)) => return Ok(Some((event.at, false))),
+            Ok(Line::Series(series)) => return Ok(Some((series.at, false))),
             Ok(Line::Mark(mark)) => return Ok(Some((mark.at, mark.mark == MarkKind::ClockBack))),
             Ok(Line::Actor { .. }) | Err(_) => {}
         }

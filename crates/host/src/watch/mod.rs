@@ -3,7 +3,7 @@
 //! What it is: a loop ([`Watch::run`]) over two sources. fanotify ([`fan`], [`event`]) tells of every change on the tree's local file
 //! systems by directory handle and name; [`dirs`] makes paths of them and drops what the policy does not manage, and [`ground`] follows what is mounted. [`bpf`] tells of every
 //! fork and program start; [`processes`] keeps who each process was, also when it is gone. [`pending`] puts together what belongs to
-//! one line, and [`journal`] writes it to `var/lib/greenroom/baseline/watch/` of the tree. [`Log`] reads that, with or without a watch
+//! one line ([`bunch`]: name after name of one directory), and [`journal`] writes it to `var/lib/greenroom/baseline/watch/` of the tree. [`Log`] reads that, with or without a watch
 //! that runs; with one it first waits until all that happened is written ([`ask`]).
 //!
 //! What it is not: it compares nothing and decides nothing. Whether an event left a difference is the scan's to say, and a change
@@ -15,12 +15,14 @@
 
 mod ask;
 mod bpf;
+mod bunch;
 mod dirs;
 mod event;
 mod fan;
 mod ground;
 mod journal;
 mod line;
+mod links;
 mod log;
 mod pending;
 mod people;

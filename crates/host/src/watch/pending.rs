@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use greenroom_core::TreePath;
 use jiff::Timestamp;
 
+use super::bunch::{Bunch, Bunches};
 use super::line::What;
 use super::processes::Image;
 
@@ -15,6 +16,8 @@ use super::processes::Image;
 const HOLD: Duration = Duration::from_secs(10);
 /// More are not remembered: then all are forgotten, and some lines are written twice.
 const MANY: usize = 50_000;
+/// How often what is remembered is gone through for what is too old.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// One line to be.
 #[derive(Clone, Debug)]
@@ -29,6 +32,8 @@ pub(super) struct Change {
     pub(super) dir: bool,
     pub(super) from: Option<TreePath>,
     pub(super) to: Option<TreePath>,
+    /// It needs a line of its own: something has to be looked at, or done, for this path.
+    pub(super) alone: bool,
 }
 
 type Key = (TreePath, u32, usize);
@@ -40,6 +45,8 @@ pub(super) struct Pending {
     index: HashMap<Key, usize>,
     logged: HashMap<Key, (Instant, Vec<What>)>,
     held: HashMap<Key, Change>,
+    bunches: Bunches,
+    swept: Option<Instant>,
 }
 
 fn key(change: &Change) -> Key {
@@ -49,6 +56,9 @@ fn key(change: &Change) -> Key {
 impl Pending {
     /// Adds a change to those of this turn.
     pub(super) fn add(&mut self, change: Change) {
+        let goes_on = !self.index.is_empty() && self.index.contains_key(&key(&change));
+        let single = if goes_on { Some(change) } else { self.bunches.add(change) };
+        let Some(change) = single else { return };
         let moved = change.from.is_some() || change.to.is_some();
         let key = key(&change);
         if !moved && let Some(known) = self.index.get(&key).and_then(|at| self.order.get_mut(*at)) {
@@ -98,11 +108,17 @@ impl Pending {
             self.logged.insert(key(change), (now, change.what.clone()));
         }
         // A path that is not written to any more is no repetition when it is again.
-        if !out.is_empty() || self.held.is_empty() {
+        if self.swept.is_none_or(|at| now.duration_since(at) >= SWEEP) {
+            self.swept = Some(now);
             let held = &self.held;
             self.logged.retain(|key, (at, _)| now.duration_since(*at) < HOLD || held.contains_key(key));
         }
         out
+    }
+
+    /// Of this turn, what shares lines. It is never held back.
+    pub(super) fn bunches(&mut self) -> Vec<Bunch> {
+        self.bunches.take()
     }
 
     /// Everything that waits, when the watch ends or something is about to be read.
@@ -125,7 +141,7 @@ mod tests {
 
     fn change(path: &str, pid: u32, what: What) -> Change {
         let (at, path) = (Timestamp::UNIX_EPOCH, path.into());
-        Change { seq: 0, at, path, pid, image: None, what: vec![what], dir: false, from: None, to: None }
+        Change { seq: 0, at, path, pid, image: None, what: vec![what], dir: false, from: None, to: None, alone: false }
     }
 
     fn paths(list: &[Change]) -> Vec<String> {
@@ -139,11 +155,17 @@ mod tests {
             pending.add(change("/etc/a", pid, what));
         }
         assert_eq!(paths(&pending.take(now)), ["/etc/a 1 [Created, Modified]", "/etc/a 2 [Modified]"]);
-        // Deleted and made again: in this order.
-        for what in [What::Deleted, What::Created, What::Modified] {
+        // Written to, deleted and made again: in this order.
+        for what in [What::Modified, What::Deleted, What::Created, What::Modified] {
             pending.add(change("/etc/b", 1, what));
         }
-        assert_eq!(paths(&pending.take(now)), ["/etc/b 1 [Deleted]", "/etc/b 1 [Created, Modified]"]);
+        assert_eq!(paths(&pending.take(now)), ["/etc/b 1 [Modified, Deleted]", "/etc/b 1 [Created, Modified]"]);
+        // What shares a line is not among those that have their own, and does not take from them what follows.
+        for what in [What::Deleted, What::Created, What::Modified] {
+            pending.add(change("/etc/c", 1, what));
+        }
+        assert_eq!(pending.bunches().len(), 1);
+        assert_eq!(paths(&pending.take(now)), ["/etc/c 1 [Created, Modified]"]);
     }
 
     #[test]

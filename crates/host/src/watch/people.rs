@@ -17,22 +17,36 @@ pub(super) struct Names {
     passwd: PathBuf,
     read: Option<SystemTime>,
     names: HashMap<u32, String>,
+    /// The list was looked at since [`Names::again`].
+    looked: bool,
 }
 
 impl Names {
     pub(super) fn new(passwd: PathBuf) -> Self {
-        Self { passwd, read: None, names: HashMap::new() }
+        Self { passwd, read: None, names: HashMap::new(), looked: false }
+    }
+
+    /// The next name that is asked for may be a new one.
+    pub(super) fn again(&mut self) {
+        self.looked = false;
     }
 
     /// The name of a user, or its number.
     pub(super) fn of(&mut self, uid: u32) -> String {
+        if !self.looked {
+            self.looked = true;
+            self.look();
+        }
+        self.names.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
+    }
+
+    fn look(&mut self) {
         let changed = fs::metadata(&self.passwd).and_then(|meta| meta.modified()).ok();
         if changed != self.read {
             self.read = changed;
             let text = fs::read(&self.passwd).unwrap_or_default();
             self.names = parse_passwd(&String::from_utf8_lossy(&text));
         }
-        self.names.get(&uid).cloned().unwrap_or_else(|| uid.to_string())
     }
 }
 

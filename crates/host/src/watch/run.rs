@@ -16,12 +16,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::WatchError;
 use super::ask::Asked;
 use super::bpf::{Record, Tracer};
+use super::bunch::Bunch;
 use super::dirs::Dirs;
 use super::event::{self, Event as Raw, mask};
 use super::fan::{Fan, Queue};
 use super::ground::{Ground, ReadPolicy};
 use super::journal::{Bounds, Journal};
-use super::line::{Event, MarkKind, What};
+use super::line::{Event, MarkKind, Series, What};
+use super::links::Links;
 use super::log;
 use super::pending::{Change, Pending};
 use super::people::{self, Names};
@@ -76,6 +78,9 @@ pub struct Watch {
     looked: HashSet<u32>,
     asked: Asked,
     rate: Rate,
+    links: Links,
+    /// Who was put into words last in this turn.
+    named: Option<(u32, Arc<Image>, Actor)>,
     /// When the queue was found empty last.
     empty: Timestamp,
     swept: Instant,
@@ -131,6 +136,8 @@ impl Watch {
             deferred: Vec::new(),
             looked: HashSet::new(),
             rate: Rate::default(),
+            links: Links::new(Instant::now()),
+            named: None,
             empty: started,
             asked: Asked::listen(&dir).map_err(write())?,
             swept: Instant::now(),
@@ -214,6 +221,9 @@ impl Watch {
     /// Reads what there is and writes it down. True when there may be more.
     fn turn(&mut self) -> io::Result<bool> {
         self.looked.clear();
+        self.names.again();
+        self.named = None;
+        self.links.turn(Instant::now());
         if self.tracer.is_none() && self.swept.elapsed() > MEMORY {
             self.swept = Instant::now();
             self.processes.sweep();
@@ -235,15 +245,19 @@ impl Watch {
         if let Some(told) = self.rate.read(batch.len(), Instant::now()) {
             self.ground.writes(&self.fan, told);
         }
+        let at = (self.now)();
         let late = self.records();
         let earlier = self.follow(records, late);
         let more = batch.len() >= BATCH || !self.deferred.is_empty();
         let mut from = 0;
         for len in parts {
             for raw in event::events(&batch[from..from + len]) {
-                self.take(&raw, &earlier)?;
+                self.take(&raw, &earlier, at)?;
             }
             from += len;
+        }
+        for bunch in self.pending.bunches() {
+            self.write_bunch(bunch)?;
         }
         for change in self.pending.take(Instant::now()) {
             self.write(change)?;
@@ -295,19 +309,24 @@ impl Watch {
         earlier
     }
 
-    fn take(&mut self, raw: &Raw<'_>, earlier: &HashMap<u32, Process>) -> io::Result<()> {
+    fn take(&mut self, raw: &Raw<'_>, earlier: &HashMap<u32, Process>, at: Timestamp) -> io::Result<()> {
         if raw.mask & mask::OVERFLOW != 0 {
             self.dirs.forget();
+            self.links.lost(Instant::now());
             return self.journal.mark((self.now)(), MarkKind::Overflow, Some(self.empty));
         }
         if raw.pid == self.state.pid {
             return Ok(());
         }
         let dir = raw.mask & mask::ONDIR != 0;
-        let Some(place) = raw.at else { return Ok(()) };
-        let here = self.dirs.managed(place, dir);
-        let there = raw.to.and_then(|to| self.dirs.managed(to, dir));
-        let ends = if here.is_some() || there.is_some() {
+        let Some(place) = raw.at else {
+            raw.object.into_iter().for_each(|inode| self.links.changed(inode));
+            return Ok(());
+        };
+        let new = raw.mask & mask::CREATE != 0;
+        let here = self.dirs.managed(place, dir, new);
+        let there = raw.to.and_then(|to| self.dirs.managed(to, dir, new));
+        let ends = if raw.mask & mask::RENAME != 0 && (here.is_some() || there.is_some()) {
             (raw.to.and_then(|to| self.dirs.path(to)), self.dirs.path(place))
         } else {
             (None, None)
@@ -319,31 +338,29 @@ impl Watch {
             return Ok(());
         }
         let image = self.image(raw.pid, earlier);
-        let at = (self.now)();
         self.journal.clock(at)?;
-        let mut seq = || self.journal.next();
-        let mut base = |path: TreePath, what: Vec<What>| Change {
-            seq: seq(),
-            at,
-            path,
-            pid: raw.pid,
-            image: image.clone(),
-            what,
-            dir,
-            from: None,
-            to: None,
-        };
-        if raw.mask & mask::RENAME != 0 {
-            if let Some(path) = here {
-                self.pending.add(Change { to: ends.0, ..base(path, vec![What::Moved]) });
-            }
-            if let Some(path) = there {
-                self.pending.add(Change { from: ends.1, ..base(path, vec![What::Moved]) });
-            }
-        } else if let Some(path) = here {
-            self.pending.add(base(path, words(raw.mask)));
+        let changes = [here.map(|path| (path, ends.0, None)), there.map(|path| (path, None, ends.1))];
+        for (path, to, from) in changes.into_iter().flatten() {
+            let change = Change { to, from, ..self.change(raw, path, image.clone(), at) };
+            self.pending.add(change);
         }
         Ok(())
+    }
+
+    fn change(&mut self, raw: &Raw<'_>, path: TreePath, image: Option<Arc<Image>>, at: Timestamp) -> Change {
+        let named = raw.mask & mask::CREATE != 0 && self.links.may(raw.object);
+        Change {
+            seq: self.journal.next(),
+            at,
+            alone: named || Ground::depends(&path),
+            path,
+            pid: raw.pid,
+            image,
+            what: words(raw.mask),
+            dir: raw.mask & mask::ONDIR != 0,
+            from: None,
+            to: None,
+        }
     }
 
     /// Keeps the memory of directories true.
@@ -395,7 +412,23 @@ impl Watch {
         })
     }
 
-    fn actor(&mut self, pid: u32, image: &Image) -> Actor {
+    fn write_bunch(&mut self, bunch: Bunch) -> io::Result<()> {
+        let actor = bunch.image.as_ref().map(|image| self.actor(bunch.pid, image));
+        let own = bunch.image.as_ref().is_some_and(|image| image.program == self.own);
+        let Bunch { seq, at, within, names, what, .. } = bunch;
+        self.journal.series(Series { seq, at, within, names, what, by: None, own }, actor)
+    }
+
+    fn actor(&mut self, pid: u32, image: &Arc<Image>) -> Actor {
+        if let Some((_, _, actor)) = self.named.as_ref().filter(|(of, as_, _)| *of == pid && Arc::ptr_eq(as_, image)) {
+            return actor.clone();
+        }
+        let actor = self.describe(pid, image);
+        self.named = Some((pid, Arc::clone(image), actor.clone()));
+        actor
+    }
+
+    fn describe(&mut self, pid: u32, image: &Image) -> Actor {
         let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| Shown(bytes).to_string());
         Actor {
             pid: Some(pid),
@@ -431,7 +464,7 @@ fn words(bits: u64) -> Vec<What> {
         (mask::CREATE, What::Created),
         (mask::MODIFY | mask::CLOSE_WRITE, What::Modified),
         (mask::ATTRIB, What::Metadata),
-        (mask::MOVED_FROM | mask::MOVED_TO, What::Moved),
+        (mask::MOVED_FROM | mask::MOVED_TO | mask::RENAME, What::Moved),
         (mask::DELETE, What::Deleted),
     ];
     table.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, what)| *what).collect()

@@ -23,9 +23,8 @@ pub struct Log {
     marks: Vec<Mark>,
     next: u64,
     horizon: Option<Timestamp>,
-    /// The latest time of any line that was read, and the time of the last.
+    /// The latest time of any line that was read.
     latest: Option<Timestamp>,
-    last: Option<Timestamp>,
     /// What is asked for has begun.
     begun: bool,
     running: bool,
@@ -118,7 +117,6 @@ impl Log {
     fn at(&mut self, seq: u64, at: Timestamp, since: Option<Timestamp>) -> Option<Timestamp> {
         self.next = self.next.max(seq + 1);
         self.latest = self.latest.max(Some(at));
-        self.last = Some(at);
         self.begun |= since.is_none_or(|since| at >= since);
         self.begun.then(|| self.latest.unwrap_or(at))
     }
@@ -190,16 +188,17 @@ impl Log {
     }
 }
 
-/// The number that the next line would get, and the time of the last line.
+/// The number that the next line would get, and the latest time in the last file: the last line may be one that was held back. A
+/// file begins where the clock was set back, so the times in one can be compared.
 pub(super) fn end(dir: &Path) -> io::Result<(u64, Option<Timestamp>)> {
     let mut out = Log { begun: true, ..Log::default() };
     for (_, path) in journal::files(dir)?.iter().rev() {
         out.take(File::open(path)?, None)?;
-        if out.last.is_some() {
+        if out.latest.is_some() {
             break;
         }
     }
-    Ok((out.next, out.last))
+    Ok((out.next, out.latest))
 }
 
 /// A line that was held back stands behind those that it came before.
@@ -231,4 +230,20 @@ fn first(path: &Path) -> io::Result<Option<(Timestamp, bool)>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_held_back_is_not_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let line = |seq: u64, second: u64| {
+            format!("{{\"seq\":{seq},\"at\":\"2026-11-27T10:00:0{second}Z\",\"path\":\"/a\",\"what\":[]}}\n")
+        };
+        std::fs::write(dir.path().join("log.1"), line(3, 9)).unwrap();
+        std::fs::write(dir.path().join("log.2"), [line(5, 2), line(4, 1)].concat()).unwrap();
+        assert_eq!(end(dir.path()).unwrap(), (6, Some("2026-11-27T10:00:02Z".parse().unwrap())));
+    }
 }

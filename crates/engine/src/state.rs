@@ -18,7 +18,7 @@ use greenroom_core::changeset::codec;
 use greenroom_core::rehearsal::Rehearsal;
 use greenroom_core::{Changeset, ContentHash};
 use greenroom_store::blobs::DirBlobs;
-use greenroom_store::ledger::{Ledger, SqliteLedger};
+use greenroom_store::ledger::{Ledger, SqlLedger};
 
 use crate::EngineError;
 
@@ -26,7 +26,7 @@ use crate::EngineError;
 pub struct State {
     dir: PathBuf,
     /// The record of all that happened.
-    pub ledger: SqliteLedger,
+    pub ledger: SqlLedger,
     /// Contents.
     pub blobs: DirBlobs,
 }
@@ -43,7 +43,7 @@ impl State {
             made.map_err(EngineError::file("make the directory", path))?;
         }
         let dir = fs::canonicalize(dir).map_err(EngineError::file("find", dir))?;
-        let ledger = SqliteLedger::open(&dir.join("ledger"))?;
+        let ledger = SqlLedger::open(&dir.join("ledger"))?;
         let blobs = DirBlobs::open(&dir.join("blobs"))
             .map_err(|source| EngineError::Damaged { path: dir.join("blobs"), source: Box::new(source) })?;
         Ok(Self { dir, ledger, blobs })
@@ -60,10 +60,14 @@ impl State {
     /// # Errors
     /// The ledger's.
     pub fn next_id(&self, letter: &str) -> Result<String, EngineError> {
+        if letter != "r" {
+            return Ok(format!("{letter}{}", self.ledger.next_id(letter)?));
+        }
         loop {
-            let id = format!("{letter}{}", self.ledger.next_id(letter)?);
-            // A ledger that was lost and begun anew counts from the beginning: no rehearsal is written over.
-            if letter != "r" || !self.rehearsal_path(&id).exists() {
+            let id = format!("r{}", self.ledger.next_id_unsynced("r")?);
+            // A power cut may have taken the number back; a ledger that was lost and begun anew counts from the beginning.
+            // Either way no rehearsal is written over.
+            if !self.rehearsal_path(&id).exists() {
                 return Ok(id);
             }
         }

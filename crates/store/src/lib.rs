@@ -8,4 +8,5 @@
 #![forbid(unsafe_code)]
 
 pub mod blobs;
+mod db;
 pub mod ledger;

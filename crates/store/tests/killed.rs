@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use greenroom_store::blobs::{BlobStore as _, DirBlobs};
-use greenroom_store::ledger::{Draft, Filter, Ledger as _, SqliteLedger, Verdict};
+use greenroom_store::ledger::{Draft, Filter, Ledger as _, SqlLedger, Verdict};
 
 const CHILD: &str = "GREENROOM_STORE_TEST_CHILD";
 
@@ -41,7 +41,7 @@ fn draft(number: usize) -> Draft {
 
 /// Appends for ever; says on stdout what is durable.
 fn append_for_ever(dir: &Path) {
-    let ledger = SqliteLedger::open(dir).unwrap();
+    let ledger = SqlLedger::open(dir).unwrap();
     for number in 0.. {
         let entry = ledger.append(&draft(number)).unwrap();
         println!("acknowledged {}", entry.hash);
@@ -82,7 +82,7 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
         child.wait().unwrap();
         lines.for_each(&mut note);
 
-        let ledger = SqliteLedger::open(dir.path()).unwrap();
+        let ledger = SqlLedger::open(dir.path()).unwrap();
         let listing = ledger.entries(&Filter::default()).unwrap();
         let stored: Vec<_> = listing.entries.iter().map(|entry| entry.hash.clone()).collect();
         // Between two acknowledgements there may be one that nobody heard of, from the moment of a kill.
@@ -98,7 +98,7 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
 fn processes_append_at_the_same_time() {
     const EACH: usize = 15;
     if let Some(dir) = child() {
-        let ledger = SqliteLedger::open(&dir).unwrap();
+        let ledger = SqlLedger::open(&dir).unwrap();
         for number in 0..EACH {
             ledger.append(&draft(number)).unwrap();
             ledger.append_once(&format!("once {number}"), &draft(number)).unwrap();
@@ -111,7 +111,7 @@ fn processes_append_at_the_same_time() {
         child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
         assert!(child.wait().unwrap().success());
     }
-    let verdict = SqliteLedger::open(dir.path()).unwrap().verify().unwrap();
+    let verdict = SqlLedger::open(dir.path()).unwrap().verify().unwrap();
     assert_eq!(verdict, Verdict::Verified { entries: (4 * EACH + EACH) as u64 });
 }
 

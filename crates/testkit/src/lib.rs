@@ -8,10 +8,12 @@
 //! * [`tree`]: random file trees and changes to them, and a table of the kinds of file;
 //! * [`crash`]: kill -9 and power cuts at random moments, and the judgement of what is left;
 //! * [`oracle`]: the independent comparison of two trees;
+//! * [`postgres`]: a real PostgreSQL server for one test;
 //! * [`tier`]: which privilege a test needs, and the reason printed when it cannot run.
 
 pub mod crash;
 pub mod lab;
 pub mod oracle;
+pub mod postgres;
 pub mod tier;
 pub mod tree;

@@ -1,6 +1,6 @@
 //! `greenroom log`
 
-use greenroom_store::ledger::{Entry, Filter, Ledger as _, LedgerError, SqliteLedger, Verdict};
+use greenroom_store::ledger::{Entry, Filter, Ledger as _, LedgerError, SqlLedger, Verdict};
 
 use crate::args::{Global, Log};
 use crate::error::{Failure, status};
@@ -14,7 +14,7 @@ pub(super) fn run(global: &Global, args: &Log, ui: &Ui) -> Result<u8, Failure> {
             ui.say(&failure.message);
         }
     }
-    let ledger = SqliteLedger::open_read_only(&global.state.join("ledger")).map_err(fault)?;
+    let ledger = SqlLedger::open_read_only(&global.state.join("ledger")).map_err(fault)?;
     if args.verify {
         return verify(&ledger, ui);
     }
@@ -49,7 +49,7 @@ fn fault(error: LedgerError) -> Failure {
     failure
 }
 
-fn verify(ledger: &SqliteLedger, ui: &Ui) -> Result<u8, Failure> {
+fn verify(ledger: &SqlLedger, ui: &Ui) -> Result<u8, Failure> {
     match ledger.verify().map_err(fault)? {
         Verdict::Verified { entries } => {
             if ui.json {

@@ -57,14 +57,8 @@ pub fn rehearse(
     let began = Instant::now();
     copy::expect_copy();
     copy::sweep(&state.dir().join("copies")).map_err(EngineError::system("remove what killed rehearsals left"))?;
-    let (site, id) = std::thread::scope(|scope| {
-        // The name has to be durable before it is used: the tree is looked at meanwhile.
-        let dir = state.dir();
-        let site = scope.spawn(move || Site::look(&request.root, dir));
-        let id = state.next_id("r");
-        (site.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), id)
-    });
-    let (site, id) = (site?, id?);
+    let site = Site::look(&request.root, state.dir())?;
+    let id = state.next_id("r")?;
     let common = common(&site, request)?;
     let mut record = blank(&id, request, asked, &site, common.boot);
     let (noise, gone) = std::thread::scope(|scope| {

@@ -25,18 +25,26 @@
 //! When the anchor contradicts the table, appending goes on (an undo must not be held up by a damaged record) but
 //! the anchor is left as it is: it remains the evidence, and every later verify reports it.
 //!
-//! Rooms: `chain` is the encoding; `head` the anchor; `sqlite` opens and appends; `read` lists and verifies.
+//! # Where it is
+//! In SQLite, in a directory of files; or in PostgreSQL, where several control planes share it and the anchor is a row
+//! (`postgres` says what that can't detect). [`SqlLedger`] is both.
+//!
+//! Rooms: `chain` is the encoding; `sql` appends; `read` lists and verifies; `sqlite` and `postgres` are where the tables
+//! are, how writers are kept apart and where the anchor is; `head` is the anchor's file; `ids` numbers that may be lost.
 
 mod chain;
 mod head;
+mod ids;
+mod postgres;
 mod read;
+mod sql;
 mod sqlite;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use sqlite::SqliteLedger;
+pub use sql::SqlLedger;
 
 /// The `prev` of the first entry.
 pub const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -257,6 +265,13 @@ pub trait Ledger {
     /// The store's own.
     fn next_id(&self, kind: &str) -> Result<u64, LedgerError>;
 
+    /// The next number of `kind` without waiting for the disk: kill -9 doesn't give it again, but a power cut before the
+    /// next append may. For callers who look whether something of that number is already there.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn next_id_unsynced(&self, kind: &str) -> Result<u64, LedgerError>;
+
     /// Lists entries, oldest first. What is damaged is named in the listing and left out, not an error.
     ///
     /// # Errors
@@ -285,5 +300,27 @@ impl Draft {
             return Err(LedgerError::BadDraft { field: "at", reason });
         }
         Ok(())
+    }
+
+    /// Checks that no text has a NUL in it. `detail` can't: it is stored as JSON, which escapes it.
+    fn check_no_nul(&self, once: Option<&str>) -> Result<(), LedgerError> {
+        let actor = &self.actor;
+        let texts = [
+            ("kind", Some(&*self.kind)),
+            ("user", Some(&*actor.user)),
+            ("login_user", actor.login_user.as_deref()),
+            ("tty", actor.tty.as_deref()),
+            ("from", actor.from.as_deref()),
+            ("command", actor.command.as_deref()),
+            ("change", self.change.as_deref()),
+            ("rehearsal", self.rehearsal.as_deref()),
+            ("root", Some(&*self.root)),
+            ("why", self.why.as_deref()),
+            ("once", once),
+        ];
+        match texts.into_iter().find(|(_, text)| text.is_some_and(|text| text.contains('\0'))) {
+            Some((field, _)) => Err(LedgerError::BadDraft { field, reason: "has a NUL, which PostgreSQL can't keep" }),
+            None => Ok(()),
+        }
     }
 }

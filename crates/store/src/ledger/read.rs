@@ -3,41 +3,41 @@
 //! Listing is for people in trouble too: a row that makes no sense is left out and named; where a page of the database
 //! is damaged, the entries before it are read forwards and those after it backwards.
 
-use rusqlite::types::Value;
-use rusqlite::{Row as SqlRow, ToSql};
+use std::ops::ControlFlow;
 
 use super::chain::Row;
-use super::head::{self, Anchor};
-use super::sqlite::{SqliteLedger, wrap};
+use super::head::Anchor;
+use super::sql::{Home, SqlLedger};
 use super::{Actor, Entry, Filter, LedgerError, Listing, NO_HASH, Unreadable, Verdict};
+use crate::db::{Row as SqlRow, Value, Work, values};
 
 /// The columns in the order of [`row`].
-pub(super) const COLUMNS: &str = "seq, id, at, kind, user, uid, login_user, tty, origin, command, \
+pub(super) const COLUMNS: &str = "seq, id, at, kind, \"user\", uid, login_user, tty, origin, command, \
      change, rehearsal, root, why, detail, once, prev, hash";
 
 /// A stored row, with all types checked.
-pub(super) fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+pub(super) fn row(row: &SqlRow) -> sqlx::Result<Row> {
     Ok(Row {
-        seq: row.get::<_, i64>(0)?.cast_unsigned(),
-        id: row.get(1)?,
-        at: row.get(2)?,
-        kind: row.get(3)?,
+        seq: row.number(0)?,
+        id: row.text(1)?,
+        at: row.text(2)?,
+        kind: row.text(3)?,
         actor: Actor {
-            user: row.get(4)?,
-            uid: row.get(5)?,
-            login_user: row.get(6)?,
-            tty: row.get(7)?,
-            from: row.get(8)?,
-            command: row.get(9)?,
+            user: row.text(4)?,
+            uid: u32::try_from(row.int(5)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+            login_user: row.maybe_text(6)?,
+            tty: row.maybe_text(7)?,
+            from: row.maybe_text(8)?,
+            command: row.maybe_text(9)?,
         },
-        change: row.get(10)?,
-        rehearsal: row.get(11)?,
-        root: row.get(12)?,
-        why: row.get(13)?,
-        detail: row.get(14)?,
-        once: row.get(15)?,
-        prev: row.get(16)?,
-        hash: row.get(17)?,
+        change: row.maybe_text(10)?,
+        rehearsal: row.maybe_text(11)?,
+        root: row.text(12)?,
+        why: row.maybe_text(13)?,
+        detail: row.text(14)?,
+        once: row.maybe_text(15)?,
+        prev: row.text(16)?,
+        hash: row.text(17)?,
     })
 }
 
@@ -55,19 +55,26 @@ struct Stretch {
     /// The last number that was read, readable or not.
     reached: Option<u64>,
     /// What stopped it, when the database itself did.
-    stopped: Option<rusqlite::Error>,
+    stopped: Option<sqlx::Error>,
 }
 
-impl SqliteLedger {
-    pub(super) fn list(&self, filter: &Filter) -> Result<Listing, LedgerError> {
-        let mut front = self.stretch(filter, Order::Forwards);
+impl SqlLedger {
+    pub(super) async fn list(&self, filter: &Filter) -> Result<Listing, LedgerError> {
+        let mut door = self.door();
+        let mut work = self.wrap("read", door.read().await)?;
+        let mut front = stretch(&mut work, filter, Order::Forwards).await;
         let Some(error) = front.stopped.take() else {
             return Ok(Listing { entries: front.entries, unreadable: front.unreadable });
         };
+        // A server that stops in the middle is away; only a file is damaged in one place and sound in the next.
+        if matches!(self.home, Home::Server(_)) {
+            return self.wrap("read", Err(error));
+        }
         let reached = front.reached.unwrap_or(filter.since);
-        let mut back = self.stretch(&Filter { since: reached, limit: None, ..filter.clone() }, Order::Backwards);
+        let rest = Filter { since: reached, limit: None, ..filter.clone() };
+        let mut back = stretch(&mut work, &rest, Order::Backwards).await;
         if front.reached.is_none() && back.reached.is_none() {
-            return wrap("read", &self.dir, Err(error));
+            return self.wrap("read", Err(error));
         }
         front.unreadable.push(Unreadable { seq: reached + 1, reason: error.to_string() });
         front.entries.extend(back.entries.drain(..).rev());
@@ -77,97 +84,99 @@ impl SqliteLedger {
         Ok(Listing { entries: front.entries, unreadable: front.unreadable })
     }
 
-    fn stretch(&self, filter: &Filter, order: Order) -> Stretch {
-        let mut stretch = Stretch { entries: Vec::new(), unreadable: Vec::new(), reached: None, stopped: None };
-        let outcome = self.query(filter, order).and_then(|(sql, values)| {
-            let mut statement = self.db.prepare(&sql)?;
-            let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
-            let mut rows = statement.query(values.as_slice())?;
-            while let Some(found) = rows.next()? {
-                let seq = found.get::<_, i64>(0)?.cast_unsigned();
-                stretch.reached = Some(seq);
-                let entry = row(found).map_err(|error| error.to_string());
-                match entry.and_then(|row| row.into_entry().map_err(|error| error.to_string())) {
-                    Ok(entry) => stretch.entries.push(entry),
-                    Err(reason) => stretch.unreadable.push(Unreadable { seq, reason }),
-                }
-            }
-            Ok(())
-        });
-        stretch.stopped = outcome.err();
-        stretch
-    }
-
-    fn query(&self, filter: &Filter, order: Order) -> rusqlite::Result<(String, Vec<Value>)> {
-        let since = i64::try_from(filter.since).unwrap_or(i64::MAX);
-        let mut sql = format!("SELECT {COLUMNS} FROM entry WHERE seq > ?");
-        let mut values = vec![Value::Integer(since)];
-        let fields = [("kind", &filter.kind), ("change", &filter.change), ("rehearsal", &filter.rehearsal)];
-        for (column, wanted) in fields {
-            if let Some(wanted) = wanted {
-                sql.push_str(&format!(" AND {column} = ?"));
-                values.push(Value::Text(wanted.clone()));
-            }
-        }
-        sql.push_str(if order == Order::Forwards { " ORDER BY seq" } else { " ORDER BY seq DESC" });
-        if let Some(limit) = filter.limit {
-            sql.push_str(" LIMIT ?");
-            values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
-        }
-        Ok((sql, values))
-    }
-
-    pub(super) fn check(&self) -> Result<Verdict, LedgerError> {
+    pub(super) async fn check(&self) -> Result<Verdict, LedgerError> {
+        let mut door = self.door();
+        let mut work = self.wrap("read", door.read().await)?;
         // The anchor first: the table may grow meanwhile, and then is only further ahead of it.
-        let anchor = head::read(&self.dir)?;
+        let anchor = self.anchor(&mut work).await?;
         let mut walk = Walk { last: 0, hash: NO_HASH.to_owned(), at_anchor: None };
-        if let Err(broken) = self.walk(&mut walk, &anchor)? {
+        if let Some(broken) = self.walk(&mut work, &mut walk, &anchor).await? {
             return Ok(broken);
         }
         // Without an anchor at first, the first entries may have come since: then there is one now.
-        let came = anchor == Anchor::Absent && head::read(&self.dir)? != Anchor::Absent;
+        let came = anchor == Anchor::Absent && self.anchor(&mut work).await? != Anchor::Absent;
         if let Some(broken) = walk.against(&anchor).filter(|_| !came) {
             return Ok(broken);
         }
-        match self.damage() {
+        match self.damage(&mut work).await {
             Some(reason) => Ok(broken(walk.last, &format!("the database file is damaged: {reason}"))),
             None => Ok(Verdict::Verified { entries: walk.last }),
         }
     }
 
-    /// Goes through the chain; the inner error is the first broken entry.
-    fn walk(&self, walk: &mut Walk, anchor: &Anchor) -> Result<Result<(), Verdict>, LedgerError> {
+    /// Goes through the chain; gives the first broken entry.
+    async fn walk(
+        &self,
+        work: &mut Work<'_>,
+        walk: &mut Walk,
+        anchor: &Anchor,
+    ) -> Result<Option<Verdict>, LedgerError> {
         let sql = format!("SELECT {COLUMNS} FROM entry ORDER BY seq");
-        let mut statement = match self.db.prepare(&sql) {
-            Ok(statement) => statement,
-            Err(error) => return Ok(Err(broken(1, &error.to_string()))),
-        };
-        let mut rows = wrap("read", &self.dir, statement.query([]))?;
-        loop {
-            let next = match rows.next() {
-                Ok(Some(found)) => row(found),
-                Ok(None) => return Ok(Ok(())),
-                Err(error) => Err(error),
-            };
-            let step = match next {
+        let mut found = None;
+        let each = work.each(sqlx::AssertSqlSafe(sql), &[], |next| {
+            let step = match row(next) {
                 Ok(row) => walk.step(row, anchor),
                 Err(error) => Err(broken(walk.last + 1, &format!("it cannot be read: {error}"))),
             };
-            if step.is_err() {
-                return Ok(step);
-            }
+            found = step.err();
+            Ok(if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        });
+        match each.await {
+            Ok(()) => Ok(found),
+            Err(error) if matches!(self.home, Home::Server(_)) => self.wrap("read", Err(error)),
+            Err(error) => Ok(Some(broken(walk.last + 1, &format!("it cannot be read: {error}")))),
         }
     }
 
     /// What SQLite itself finds wrong with its file, the index of the keys included.
-    fn damage(&self) -> Option<String> {
-        let answer: rusqlite::Result<String> = self.db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
+    async fn damage(&self, work: &mut Work<'_>) -> Option<String> {
+        if matches!(self.home, Home::Server(_)) {
+            return None;
+        }
+        let answer = work.list("PRAGMA integrity_check(1)", values![], |row| row.text(0)).await;
         match answer {
-            Ok(answer) if answer == "ok" => None,
-            Ok(answer) => Some(answer),
+            Ok(answers) if answers == ["ok"] => None,
+            Ok(answers) => Some(answers.concat()),
             Err(error) => Some(error.to_string()),
         }
     }
+}
+
+async fn stretch(work: &mut Work<'_>, filter: &Filter, order: Order) -> Stretch {
+    let mut stretch = Stretch { entries: Vec::new(), unreadable: Vec::new(), reached: None, stopped: None };
+    let (sql, values) = query(filter, order);
+    let outcome = work.each(sqlx::AssertSqlSafe(sql), &values, |found| {
+        let seq = found.number(0)?;
+        stretch.reached = Some(seq);
+        let entry = row(found).map_err(|error| error.to_string());
+        match entry.and_then(|row| row.into_entry().map_err(|error| error.to_string())) {
+            Ok(entry) => stretch.entries.push(entry),
+            Err(reason) => stretch.unreadable.push(Unreadable { seq, reason }),
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    let outcome = outcome.await;
+    stretch.stopped = outcome.err();
+    stretch
+}
+
+fn query(filter: &Filter, order: Order) -> (String, Vec<Value>) {
+    let number = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+    let mut sql = format!("SELECT {COLUMNS} FROM entry WHERE seq > $1");
+    let mut values = vec![number(filter.since)];
+    let fields = [("kind", &filter.kind), ("change", &filter.change), ("rehearsal", &filter.rehearsal)];
+    for (column, wanted) in fields {
+        if let Some(wanted) = wanted {
+            values.push(wanted.into());
+            sql.push_str(&format!(" AND {column} = ${}", values.len()));
+        }
+    }
+    sql.push_str(if order == Order::Forwards { " ORDER BY seq" } else { " ORDER BY seq DESC" });
+    if let Some(limit) = filter.limit {
+        values.push(number(limit));
+        sql.push_str(&format!(" LIMIT ${}", values.len()));
+    }
+    (sql, values)
 }
 
 /// How far the chain was followed.
@@ -201,15 +210,15 @@ impl Walk {
     /// What the anchor says against the table.
     fn against(&self, anchor: &Anchor) -> Option<Verdict> {
         match anchor {
-            Anchor::Garbled => Some(broken(self.last, "the anchor ledger.head is damaged")),
-            Anchor::Absent if self.last > 1 => Some(broken(self.last, "the anchor ledger.head is missing")),
+            Anchor::Garbled => Some(broken(self.last, "the anchor is damaged")),
+            Anchor::Absent if self.last > 1 => Some(broken(self.last, "the anchor is missing")),
             Anchor::Absent => None,
             Anchor::Sound(head) if head.seq > self.last => {
                 let reason = format!("it is missing: there were {} entries", head.seq);
                 Some(broken(self.last + 1, &reason))
             }
             Anchor::Sound(head) if self.at_anchor.as_ref().is_some_and(|hash| *hash != head.hash) => {
-                Some(broken(head.seq, "it is not the entry that the anchor ledger.head names"))
+                Some(broken(head.seq, "it is not the entry that the anchor names"))
             }
             Anchor::Sound(_) => None,
         }

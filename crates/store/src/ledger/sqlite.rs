@@ -1,6 +1,6 @@
-//! The ledger in SQLite: opening, appending, counting.
+//! The ledger's home in SQLite.
 //!
-//! One directory holds `ledger.db`, the anchor `ledger.head`, and `ledger.lock`.
+//! One directory holds `ledger.db`, the anchor `ledger.head`, `ledger.lock`, and `ledger.ids` (see `ids`).
 //!
 //! **Why a rollback journal and not WAL.** A person's change makes a handful of entries, so the speed of appending
 //! doesn't matter, and at rest the ledger is one file: it can be copied, kept and read where the reader may not write
@@ -9,32 +9,30 @@
 //! `synchronous=EXTRA`, which is FULL plus an fsync of the directory.
 //!
 //! **Several processes.** Whoever appends holds an exclusive flock(2) on `ledger.lock` from before the transaction
-//! until the anchor is written, so the anchor can't go backwards. Readers take no lock but SQLite's own.
-//!
-//! An append: lock, begin, read the last row, insert, commit (durable), replace the anchor, unlock. A crash after the
-//! commit leaves the anchor one behind; the next append or [`Ledger::append_once`] mends that.
+//! until the anchor is written, so the anchor can't go backwards. Readers take no lock but SQLite's own. A crash after
+//! the commit leaves the anchor one behind; the next append or [`Ledger::append_once`](super::Ledger::append_once)
+//! mends that.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::chain::Row;
 use super::head::{self, Anchor, Head};
-use super::read::{COLUMNS, row};
-use super::{Draft, Entry, Filter, Ledger, LedgerError, Listing, NO_HASH, Verdict};
+use super::sql::wrap;
+use super::{LedgerError, ids};
+use crate::db::{Work, block_on, sqlite_options};
 
 /// The format of the database, in SQLite's user_version.
 const FORMAT: i64 = 1;
 
 /// Marks the file as ours, in SQLite's application_id: "GRLG".
 const APPLICATION: i64 = 0x4752_4c47;
-
-/// How long one process waits for another one's transaction.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const SCHEMA: &str = "
 CREATE TABLE entry (
@@ -61,23 +59,22 @@ CREATE TABLE counter (
     kind TEXT PRIMARY KEY,
     last INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+PRAGMA application_id=1196575815;
+PRAGMA user_version=1;
 ";
 
-/// A ledger in a directory, in SQLite.
+/// The files of one ledger.
 #[derive(Debug)]
-pub struct SqliteLedger {
-    pub(super) db: Connection,
-    pub(super) dir: PathBuf,
+pub(super) struct Files {
+    dir: PathBuf,
     /// Absent when open for reading only.
     lock: Option<File>,
+    /// Absent only while this is dropped.
+    db: Mutex<Option<SqliteConnection>>,
 }
 
-impl SqliteLedger {
-    /// Opens the ledger in `dir`; makes the directory (mode 0700) and the ledger (files 0600) when there is none.
-    ///
-    /// # Errors
-    /// [`LedgerError::Newer`], [`LedgerError::NotALedger`], or what the file system or SQLite say.
-    pub fn open(dir: &Path) -> Result<Self, LedgerError> {
+impl Files {
+    pub(super) async fn open(dir: &Path) -> Result<Self, LedgerError> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| LedgerError::Io {
             what: "make the directory",
             path: dir.into(),
@@ -87,186 +84,148 @@ impl SqliteLedger {
         // SQLite would make it with the umask's mode; its journals take over the mode of this file.
         let path = dir.join("ledger.db");
         private_file(&path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&path, flags);
-        let ledger = Self { db: wrap("open", dir, db)?, dir: dir.into(), lock: Some(lock) };
-        ledger.prepare()?;
-        Ok(ledger)
+        let db = wrap("open", &place(dir), sqlite_options(&path).connect().await)?;
+        let files = Self { dir: dir.into(), lock: Some(lock), db: Mutex::new(Some(db)) };
+        files.make().await?;
+        Ok(files)
     }
 
-    /// Opens the ledger in `dir` for reading: nothing is written there, and no permission to write is needed. Where
-    /// there is none, it is empty.
-    ///
-    /// # Errors
-    /// As [`SqliteLedger::open`].
-    pub fn open_read_only(dir: &Path) -> Result<Self, LedgerError> {
+    pub(super) async fn open_read_only(dir: &Path) -> Result<Self, LedgerError> {
         let path = dir.join("ledger.db");
         let there =
             path.try_exists().map_err(|source| LedgerError::Io { what: "look for", path: path.clone(), source })?;
+        let options = sqlite_options(&path).read_only(true);
+        let open = async |options: sqlx::sqlite::SqliteConnectOptions| {
+            let db = wrap("open", &place(dir), options.connect().await)?;
+            Ok(Self { dir: dir.into(), lock: None, db: Mutex::new(Some(db)) })
+        };
         if !there {
-            let db = wrap("open", dir, Connection::open_in_memory())?;
-            let ledger = Self { db, dir: dir.into(), lock: None };
-            ledger.run(SCHEMA)?;
-            return Ok(ledger);
+            let files: Self = open(sqlite_options(Path::new(":memory:"))).await?;
+            let made = async { files.guard().read()?.script(SCHEMA).await };
+            wrap("set up", &files.place(), made.await)?;
+            return Ok(files);
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = wrap("open", dir, Connection::open_with_flags(&path, flags))?;
-        let ledger = Self { db, dir: dir.into(), lock: None };
-        match ledger.set_patience().and_then(|()| ledger.check_format()) {
+        let checked = async |files: Self| {
+            files.guard().check_format(dir).await?;
+            Ok(files)
+        };
+        let outcome = match open(options.clone()).await {
+            Ok(files) => checked(files).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
             // An interrupted transaction waits for somebody who may write to take it back. Without that permission the
             // file is read as it stands: what was being appended may show up unreadable.
-            Err(error) if needs_recovery(&error) => {
-                let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-                let db = wrap("open", dir, Connection::open_with_flags(immutable(&path), flags))?;
-                let ledger = Self { db, ..ledger };
-                ledger.check_format()?;
-                Ok(ledger)
-            }
-            outcome => outcome.map(|_| ledger),
+            Err(error) if needs_recovery(&error) => checked(open(options.immutable(true)).await?).await,
+            outcome => outcome,
         }
     }
 
-    fn set_patience(&self) -> Result<(), LedgerError> {
-        wrap("open", &self.dir, self.db.busy_timeout(PATIENCE))
-    }
-
-    /// Settings of the connection, and the tables of a new ledger.
-    fn prepare(&self) -> Result<(), LedgerError> {
-        self.set_patience()?;
-        self.run("PRAGMA synchronous=EXTRA; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;")?;
-        if self.check_format()? {
+    /// The tables of a new ledger.
+    async fn make(&self) -> Result<(), LedgerError> {
+        let mut guard = self.guard();
+        if guard.check_format(&self.dir).await? {
             return Ok(());
         }
-        let _lock = self.lock()?;
-        let transaction = self.begin()?;
+        self.lock(&mut guard)?;
         // Another process may have been faster.
-        if !self.check_format()? {
-            self.run(SCHEMA)?;
-            self.run(&format!("PRAGMA application_id={APPLICATION}; PRAGMA user_version={FORMAT};"))?;
+        if guard.check_format(&self.dir).await? {
+            return Ok(());
         }
-        wrap("make", &self.dir, transaction.commit())
-    }
-
-    /// Whether the tables are there, in a format that is known; false for an empty database.
-    fn check_format(&self) -> Result<bool, LedgerError> {
-        let number = |pragma: &str| -> Result<i64, LedgerError> {
-            wrap("read", &self.dir, self.db.query_row(pragma, [], |row| row.get(0)))
+        let made = async {
+            let mut work = guard.begin().await?;
+            work.script(SCHEMA).await?;
+            work.commit().await
         };
-        let format = number("PRAGMA user_version")?;
-        let application = number("PRAGMA application_id")?;
-        let tables = number("SELECT count(*) FROM sqlite_schema")?;
-        match (application, format) {
-            (0, 0) if tables == 0 => Ok(false),
-            (APPLICATION, 1..=FORMAT) => Ok(true),
-            (APPLICATION, found) if found > FORMAT => {
-                Err(LedgerError::Newer { place: place(&self.dir), found, known: FORMAT })
-            }
-            _ => Err(LedgerError::NotALedger { place: place(&self.dir) }),
-        }
+        wrap("make", &self.place(), made.await)
     }
 
-    fn run(&self, sql: &str) -> Result<(), LedgerError> {
-        wrap("set up", &self.dir, self.db.execute_batch(sql))
+    pub(super) fn place(&self) -> String {
+        place(&self.dir)
     }
 
-    fn begin(&self) -> Result<Transaction<'_>, LedgerError> {
-        // Unchecked for nesting only: every transaction of this type ends in the function that began it.
-        let begun = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate);
-        wrap("lock", &self.dir, begun)
+    /// The connection, for one thread at a time.
+    pub(super) fn guard(&self) -> Guard<'_> {
+        Guard { db: self.db.lock().unwrap_or_else(PoisonError::into_inner), locked: None }
     }
 
-    fn lock(&self) -> Result<Locked<'_>, LedgerError> {
+    /// Keeps other writers out as long as `guard` lives.
+    pub(super) fn lock<'a>(&'a self, guard: &mut Guard<'a>) -> Result<(), LedgerError> {
         let Some(file) = &self.lock else {
-            return Err(LedgerError::ReadOnly { place: place(&self.dir) });
+            return Err(LedgerError::ReadOnly { place: self.place() });
         };
         rustix::io::retry_on_intr(|| flock(file, FlockOperation::LockExclusive)).map_err(|errno| LedgerError::Io {
             what: "lock",
             path: self.dir.join("ledger.lock"),
             source: errno.into(),
         })?;
-        Ok(Locked(file))
+        guard.locked = Some(Locked(file));
+        Ok(())
     }
 
-    fn add(&self, once: Option<&str>, draft: &Draft) -> Result<Entry, LedgerError> {
-        draft.check()?;
-        let _lock = self.lock()?;
-        let transaction = self.begin()?;
-        let last = self.last()?;
-        let may_anchor = self.anchor_agrees(&last)?;
-        if let Some(existing) = once.map(|key| self.by_key(key)).transpose()?.flatten() {
-            drop(transaction);
-            if may_anchor {
-                head::write(&self.dir, &last)?;
-            }
-            return damaged(existing.seq, existing.into_entry());
-        }
-        let row = next_row(&last, once, draft);
-        wrap("append to", &self.dir, insert(&transaction, &row))?;
-        wrap("append to", &self.dir, transaction.commit())?;
-        if may_anchor {
-            head::write(&self.dir, &Head { seq: row.seq, hash: row.hash.clone() })?;
-        }
-        damaged(row.seq, row.into_entry())
+    pub(super) fn anchor(&self) -> Result<Anchor, LedgerError> {
+        head::read(&self.dir)
     }
 
-    /// Number and hash of the last entry; 0 and [`NO_HASH`] without any.
-    fn last(&self) -> Result<Head, LedgerError> {
-        let last = self
-            .db
-            .query_row("SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1", [], |row| {
-                Ok(Head { seq: row.get::<_, i64>(0)?.cast_unsigned(), hash: row.get(1)? })
-            })
-            .optional();
-        Ok(wrap("read", &self.dir, last)?.unwrap_or(Head { seq: 0, hash: NO_HASH.into() }))
+    pub(super) fn write_anchor(&self, head: &Head) -> Result<(), LedgerError> {
+        head::write(&self.dir, head)
     }
 
-    /// Whether the anchor is one that this table can have had; only then it may be moved on.
-    fn anchor_agrees(&self, last: &Head) -> Result<bool, LedgerError> {
-        match head::read(&self.dir)? {
-            Anchor::Garbled => Ok(false),
-            // Before the first append, or a crash right after it.
-            Anchor::Absent => Ok(last.seq <= 1),
-            Anchor::Sound(head) => {
-                let sql = "SELECT hash FROM entry WHERE seq = ?1";
-                let hash: rusqlite::Result<Option<String>> =
-                    self.db.query_row(sql, [head.seq.cast_signed()], |row| row.get(0)).optional();
-                Ok(wrap("read", &self.dir, hash)? == Some(head.hash))
-            }
-        }
+    pub(super) fn counts(&self) -> Result<BTreeMap<String, u64>, LedgerError> {
+        ids::read(&self.dir)
     }
 
-    fn by_key(&self, key: &str) -> Result<Option<Row>, LedgerError> {
-        let sql = format!("SELECT {COLUMNS} FROM entry WHERE once = ?1");
-        wrap("read", &self.dir, self.db.query_row(&sql, [key], row).optional())
+    pub(super) fn save_count(&self, kind: &str, last: u64) -> Result<(), LedgerError> {
+        ids::write(&self.dir, kind, last)
     }
 }
 
-impl Ledger for SqliteLedger {
-    fn append(&self, draft: &Draft) -> Result<Entry, LedgerError> {
-        self.add(None, draft)
+impl Drop for Files {
+    fn drop(&mut self) {
+        let db = self.db.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(db) = db {
+            // Waits until the file is closed. What was committed is safe in any case.
+            let _ = block_on(db.close());
+        }
+    }
+}
+
+/// The connection, held.
+pub(super) struct Guard<'a> {
+    // Given back before the connection is, which is the one after it.
+    locked: Option<Locked<'a>>,
+    db: MutexGuard<'a, Option<SqliteConnection>>,
+}
+
+impl Guard<'_> {
+    fn db(&mut self) -> sqlx::Result<&mut SqliteConnection> {
+        self.db.as_mut().ok_or(sqlx::Error::WorkerCrashed)
     }
 
-    fn append_once(&self, key: &str, draft: &Draft) -> Result<Entry, LedgerError> {
-        self.add(Some(key), draft)
+    pub(super) async fn begin(&mut self) -> sqlx::Result<Work<'_>> {
+        self.db()?.begin_with("BEGIN IMMEDIATE").await.map(Work::SqliteTransaction)
     }
 
-    fn next_id(&self, kind: &str) -> Result<u64, LedgerError> {
-        let _lock = self.lock()?;
-        let transaction = self.begin()?;
-        let sql = "INSERT INTO counter (kind, last) VALUES (?1, 1)
-                   ON CONFLICT (kind) DO UPDATE SET last = last + 1 RETURNING last";
-        let next = transaction.query_row(sql, [kind], |row| row.get::<_, i64>(0));
-        let next = wrap("count in", &self.dir, next)?;
-        wrap("count in", &self.dir, transaction.commit())?;
-        Ok(next.cast_unsigned())
+    pub(super) fn read(&mut self) -> sqlx::Result<Work<'_>> {
+        self.db().map(Work::SqliteConnection)
     }
 
-    fn entries(&self, filter: &Filter) -> Result<Listing, LedgerError> {
-        self.list(filter)
-    }
-
-    fn verify(&self) -> Result<Verdict, LedgerError> {
-        self.check()
+    /// Whether the tables are there, in a format that is known; false for an empty database.
+    async fn check_format(&mut self, dir: &Path) -> Result<bool, LedgerError> {
+        let sql = "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)
+                   FROM pragma_user_version, pragma_application_id";
+        let found = async {
+            let row = self.read()?.row(sql, &[]).await?.ok_or(sqlx::Error::RowNotFound)?;
+            Ok((row.int(0)?, row.int(1)?, row.int(2)?))
+        };
+        match wrap("read", &place(dir), found.await)? {
+            (0, 0, 0) => Ok(false),
+            (1..=FORMAT, APPLICATION, _) => Ok(true),
+            (found, APPLICATION, _) if found > FORMAT => {
+                Err(LedgerError::Newer { place: place(dir), found, known: FORMAT })
+            }
+            _ => Err(LedgerError::NotALedger { place: place(dir) }),
+        }
     }
 }
 
@@ -280,89 +239,19 @@ impl Drop for Locked<'_> {
     }
 }
 
-fn next_row(last: &Head, once: Option<&str>, draft: &Draft) -> Row {
-    let seq = last.seq + 1;
-    let mut row = Row {
-        seq,
-        id: format!("e{seq}"),
-        at: draft.at.clone(),
-        kind: draft.kind.clone(),
-        actor: draft.actor.clone(),
-        change: draft.change.clone(),
-        rehearsal: draft.rehearsal.clone(),
-        root: draft.root.clone(),
-        why: draft.why.clone(),
-        detail: draft.detail.to_string(),
-        once: once.map(str::to_owned),
-        prev: last.hash.clone(),
-        hash: String::new(),
-    };
-    row.hash = row.hash();
-    row
-}
-
-fn insert(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
-    let sql = format!(
-        "INSERT INTO entry ({COLUMNS}) VALUES
-         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
-    );
-    let actor = &row.actor;
-    let values = rusqlite::params![
-        row.seq.cast_signed(),
-        row.id,
-        row.at,
-        row.kind,
-        actor.user,
-        actor.uid,
-        actor.login_user,
-        actor.tty,
-        actor.from,
-        actor.command,
-        row.change,
-        row.rehearsal,
-        row.root,
-        row.why,
-        row.detail,
-        row.once,
-        row.prev,
-        row.hash,
-    ];
-    transaction.execute(&sql, values).map(|_| ())
-}
-
-fn damaged<T>(seq: u64, outcome: Result<T, serde_json::Error>) -> Result<T, LedgerError> {
-    outcome.map_err(|error| LedgerError::Damaged { seq, reason: error.to_string() })
-}
-
-/// Gives SQLite's errors the context that callers need.
-pub(super) fn wrap<T>(what: &'static str, dir: &Path, outcome: rusqlite::Result<T>) -> Result<T, LedgerError> {
-    outcome.map_err(|source| LedgerError::Database { what, place: place(dir), source: Box::new(source) })
-}
-
 fn place(dir: &Path) -> String {
     dir.join("ledger.db").display().to_string()
 }
 
 /// Whether SQLite refuses to read because a journal is left that it may not play back.
 fn needs_recovery(error: &LedgerError) -> bool {
+    const READ_ONLY: i32 = 8;
+    const CANNOT_OPEN: i32 = 14;
     let LedgerError::Database { source, .. } = error else { return false };
-    let code = source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
-    matches!(code, Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen))
-}
-
-/// `path` as an SQLite URI that takes no locks and looks for no journal.
-fn immutable(path: &Path) -> String {
-    use std::fmt::Write as _;
-    use std::os::unix::ffi::OsStrExt as _;
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
-            uri.push(char::from(*byte));
-        } else {
-            let _ = write!(uri, "%{byte:02x}");
-        }
-    }
-    uri + "?immutable=1"
+    let Some(sqlx::Error::Database(error)) = source.downcast_ref::<sqlx::Error>() else { return false };
+    // The lower byte of SQLite's extended code is the code.
+    let code = error.code().and_then(|code| code.parse::<i32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, READ_ONLY | CANNOT_OPEN))
 }
 
 fn private_file(path: &Path) -> Result<File, LedgerError> {

@@ -9,6 +9,7 @@
 //! Not here: what is in the tables, and when something may be written.
 
 mod open;
+mod pool;
 
 use std::ops::ControlFlow;
 
@@ -20,6 +21,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Database, Postgres, Row as _, SqlSafeStr, Sqlite, Transaction};
 
 pub(crate) use open::{Address, block_on, format, set_format, sqlite_options};
+pub(crate) use pool::Pool;
 
 /// A value of a statement.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub(crate) enum Value {
     Int(i64),
     /// A text, or nothing in a column of texts.
     Text(Option<String>),
+    /// Nothing in a column of numbers, or a number.
+    MaybeInt(Option<i64>),
 }
 
 impl From<i64> for Value {
@@ -48,6 +52,12 @@ impl From<u32> for Value {
     }
 }
 
+impl From<Option<i64>> for Value {
+    fn from(value: Option<i64>) -> Self {
+        Self::MaybeInt(value)
+    }
+}
+
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
         Self::Text(Some(value.to_owned()))
@@ -57,6 +67,12 @@ impl From<&str> for Value {
 impl From<&String> for Value {
     fn from(value: &String) -> Self {
         Self::Text(Some(value.clone()))
+    }
+}
+
+impl From<&Option<String>> for Value {
+    fn from(value: &Option<String>) -> Self {
+        Self::Text(value.clone())
     }
 }
 
@@ -92,6 +108,14 @@ impl Row {
         Ok(self.int(at)?.cast_unsigned())
     }
 
+    /// The number in column `at`, if there is one.
+    pub(crate) fn maybe_int(&self, at: usize) -> sqlx::Result<Option<i64>> {
+        match self {
+            Self::Sqlite(row) => row.try_get(at),
+            Self::Postgres(row) => row.try_get(at),
+        }
+    }
+
     /// The text in column `at`.
     pub(crate) fn text(&self, at: usize) -> sqlx::Result<String> {
         match self {
@@ -113,6 +137,7 @@ impl Row {
 pub(crate) enum Work<'c> {
     SqliteTransaction(Transaction<'c, Sqlite>),
     SqliteConnection(&'c mut SqliteConnection),
+    SqlitePooled(PoolConnection<Sqlite>),
     PostgresTransaction(Transaction<'c, Postgres>),
     PostgresPooled(PoolConnection<Postgres>),
 }
@@ -127,6 +152,7 @@ impl Work<'_> {
         match self {
             Self::SqliteTransaction(transaction) => Link::Sqlite(transaction),
             Self::SqliteConnection(connection) => Link::Sqlite(connection),
+            Self::SqlitePooled(connection) => Link::Sqlite(connection),
             Self::PostgresTransaction(transaction) => Link::Postgres(transaction),
             Self::PostgresPooled(connection) => Link::Postgres(connection),
         }
@@ -206,7 +232,7 @@ impl Work<'_> {
             Self::SqliteTransaction(transaction) => transaction.commit().await,
             Self::PostgresTransaction(transaction) => transaction.commit().await,
             // A single statement outside a transaction is durable by itself.
-            Self::SqliteConnection(_) | Self::PostgresPooled(_) => Ok(()),
+            Self::SqliteConnection(_) | Self::SqlitePooled(_) | Self::PostgresPooled(_) => Ok(()),
         }
     }
 
@@ -215,7 +241,7 @@ impl Work<'_> {
         match self {
             Self::SqliteTransaction(transaction) => transaction.rollback().await,
             Self::PostgresTransaction(transaction) => transaction.rollback().await,
-            Self::SqliteConnection(_) | Self::PostgresPooled(_) => Ok(()),
+            Self::SqliteConnection(_) | Self::SqlitePooled(_) | Self::PostgresPooled(_) => Ok(()),
         }
     }
 }
@@ -224,11 +250,13 @@ fn bind<'q, D>(mut query: Query<'q, D, D::Arguments>, values: &[Value]) -> Query
 where
     D: Database,
     i64: sqlx::Type<D> + sqlx::Encode<'q, D>,
+    Option<i64>: sqlx::Type<D> + sqlx::Encode<'q, D>,
     Option<String>: sqlx::Type<D> + sqlx::Encode<'q, D>,
 {
     for value in values {
         query = match value {
             Value::Int(number) => query.bind(*number),
+            Value::MaybeInt(number) => query.bind(*number),
             Value::Text(text) => query.bind(text.clone()),
         };
     }

@@ -1,0 +1,236 @@
+//! Hosts: their certificates, who holds their stream, and what they said of themselves last.
+//!
+//! A host has one stream. Whoever opens one takes the next *epoch* ([`Control::hold_agent`]); whoever had it before learns
+//! from the epoch that it has no longer, and what it still writes changes nothing.
+
+use super::{Control, ControlError, Hint, Millis, Subject};
+use crate::db::{Row, values};
+
+/// What is known of a host's agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// The host's name.
+    pub host: String,
+    /// When it was shut out.
+    pub revoked: Option<Millis>,
+    /// When it was last heard of.
+    pub last_seen: Option<Millis>,
+    /// The version that it runs.
+    pub version: Option<String>,
+    /// The control plane that holds its stream; absent when nobody does.
+    pub holder: Option<String>,
+    /// Of the stream: grows with every one.
+    pub epoch: u64,
+    /// What it said of itself last, JSON.
+    pub status: String,
+}
+
+/// A certificate of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its fingerprint, in the caller's spelling.
+    pub fingerprint: String,
+    /// The host it is for.
+    pub host: String,
+    /// When it ends to be good.
+    pub not_after: Millis,
+    /// When it was revoked, by itself or with its host.
+    pub revoked: Option<Millis>,
+}
+
+/// Whether a certificate opens the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It does, for this host.
+    Good(String),
+    /// It was revoked, or its host was.
+    Revoked,
+    /// Its time is over.
+    Expired,
+    /// Nobody noted it.
+    Unknown,
+}
+
+impl Control {
+    /// Notes a certificate; others of the same host stay good. A host that is not known yet becomes known, and one that
+    /// was revoked is let in again with this certificate alone: whoever may enrol it has decided so.
+    ///
+    /// # Errors
+    /// [`ControlError::Exists`] when the fingerprint is another host's; the database's.
+    pub async fn add_certificate(&self, host: &str, fingerprint: &str, not_after: Millis) -> Result<(), ControlError> {
+        const WHAT: &str = "note a certificate";
+        let mut work = self.begin(WHAT).await?;
+        let sql = "INSERT INTO agent (host, epoch, status) VALUES ($1, 0, '{}')
+                   ON CONFLICT (host) DO UPDATE SET revoked = NULL";
+        self.wrap(WHAT, work.execute(sql, values![host]).await)?;
+        let sql = "INSERT INTO certificate (fingerprint, host, not_after) VALUES ($1, $2, $3)
+                   ON CONFLICT (fingerprint) DO UPDATE SET not_after = excluded.not_after
+                   WHERE certificate.host = excluded.host";
+        if self.wrap(WHAT, work.execute(sql, values![fingerprint, host, not_after]).await)? == 0 {
+            return Err(ControlError::Exists { what: "certificate", id: fingerprint.to_owned() });
+        }
+        self.commit(WHAT, work, &[Hint::new(Subject::Agent, host)]).await
+    }
+
+    /// Which host a certificate is for, and whether it is good.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn standing(&self, fingerprint: &str, now: Millis) -> Result<Standing, ControlError> {
+        let sql = "SELECT certificate.host, not_after, certificate.revoked, agent.revoked
+                   FROM certificate JOIN agent ON agent.host = certificate.host WHERE fingerprint = $1";
+        let read = |row: &Row| {
+            Ok(if row.maybe_int(2)?.is_some() || row.maybe_int(3)?.is_some() {
+                Standing::Revoked
+            } else if row.int(1)? <= now {
+                Standing::Expired
+            } else {
+                Standing::Good(row.text(0)?)
+            })
+        };
+        let found = self.list("look up a certificate", sql, values![fingerprint], read).await?.pop();
+        Ok(found.unwrap_or(Standing::Unknown))
+    }
+
+    /// The certificates of a host, the one that lasts longest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn certificates(&self, host: &str) -> Result<Vec<Certificate>, ControlError> {
+        let sql = "SELECT fingerprint, host, not_after, revoked FROM certificate WHERE host = $1
+                   ORDER BY not_after DESC, fingerprint";
+        let read = |row: &Row| {
+            Ok(Certificate {
+                fingerprint: row.text(0)?,
+                host: row.text(1)?,
+                not_after: row.int(2)?,
+                revoked: row.maybe_int(3)?,
+            })
+        };
+        self.list("list certificates", sql, values![host], read).await
+    }
+
+    /// Shuts a host out, with all its certificates; false when it isn't known or was shut out before.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn revoke_agent(&self, host: &str, now: Millis) -> Result<bool, ControlError> {
+        const WHAT: &str = "revoke an agent";
+        let mut work = self.begin(WHAT).await?;
+        let sql = "UPDATE agent SET revoked = $2, holder = NULL, epoch = epoch + 1
+                   WHERE host = $1 AND revoked IS NULL";
+        let revoked = self.wrap(WHAT, work.execute(sql, values![host, now]).await)? > 0;
+        let sql = "UPDATE certificate SET revoked = $2 WHERE host = $1 AND revoked IS NULL";
+        self.wrap(WHAT, work.execute(sql, values![host, now]).await)?;
+        self.commit(WHAT, work, &[Hint::new(Subject::Agent, host)]).await?;
+        Ok(revoked)
+    }
+
+    /// Revokes one certificate, after a newer one has taken its place.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn revoke_certificate(&self, fingerprint: &str, now: Millis) -> Result<bool, ControlError> {
+        let sql = "UPDATE certificate SET revoked = $2 WHERE fingerprint = $1 AND revoked IS NULL";
+        Ok(self.change("revoke a certificate", sql, values![fingerprint, now], &[]).await? > 0)
+    }
+
+    /// Takes over the stream of a host; gives its epoch. Nothing when the host isn't known or is revoked.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn hold_agent(
+        &self,
+        host: &str,
+        holder: &str,
+        version: &str,
+        now: Millis,
+    ) -> Result<Option<u64>, ControlError> {
+        const WHAT: &str = "take over a stream";
+        let mut work = self.begin(WHAT).await?;
+        let sql = "UPDATE agent SET holder = $2, epoch = epoch + 1, version = $3, last_seen = $4
+                   WHERE host = $1 AND revoked IS NULL RETURNING epoch";
+        let row = work.row(sql, values![host, holder, version, now]).await;
+        let epoch = self.wrap(WHAT, row.and_then(|row| row.map(|row| row.number(0)).transpose()))?;
+        self.commit(WHAT, work, &[Hint::new(Subject::Agent, host)]).await?;
+        Ok(epoch)
+    }
+
+    /// Notes that a stream has ended; false when it had been taken over.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn let_go_of_agent(&self, host: &str, epoch: u64) -> Result<bool, ControlError> {
+        let sql = "UPDATE agent SET holder = NULL WHERE host = $1 AND epoch = $2 AND holder IS NOT NULL";
+        let hints = [Hint::new(Subject::Agent, host)];
+        Ok(self.change("let go of a stream", sql, values![host, epoch], &hints).await? > 0)
+    }
+
+    /// Notes that these hosts were heard of, each in the epoch of its stream; gives those whose stream is still the
+    /// current one. The others' streams are to be closed.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn agents_seen(&self, hosts: &[(&str, u64)], now: Millis) -> Result<Vec<String>, ControlError> {
+        const WHAT: &str = "note who was heard of";
+        let mut hosts = hosts.to_vec();
+        // Always in the same order: two control planes can't wait for each other.
+        hosts.sort_unstable();
+        let mut work = self.begin(WHAT).await?;
+        let mut current = Vec::new();
+        for (host, epoch) in hosts {
+            let sql = "UPDATE agent SET last_seen = $3 WHERE host = $1 AND epoch = $2";
+            if self.wrap(WHAT, work.execute(sql, values![host, epoch, now]).await)? > 0 {
+                current.push(host.to_owned());
+            }
+        }
+        self.commit(WHAT, work, &[]).await?;
+        Ok(current)
+    }
+
+    /// Keeps what a host said of itself; false when the epoch is not that of its stream.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn set_agent_status(
+        &self,
+        host: &str,
+        epoch: u64,
+        status: &str,
+        now: Millis,
+    ) -> Result<bool, ControlError> {
+        let sql = "UPDATE agent SET status = $3, last_seen = $4 WHERE host = $1 AND epoch = $2";
+        let hints = [Hint::new(Subject::Agent, host)];
+        Ok(self.change("keep a status", sql, values![host, epoch, status, now], &hints).await? > 0)
+    }
+
+    /// All hosts, by name.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn agents(&self) -> Result<Vec<Agent>, ControlError> {
+        let sql = "SELECT host, revoked, last_seen, version, holder, epoch, status FROM agent ORDER BY host";
+        self.list("list agents", sql, &[], agent).await
+    }
+
+    /// One host.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn agent(&self, host: &str) -> Result<Option<Agent>, ControlError> {
+        let sql = "SELECT host, revoked, last_seen, version, holder, epoch, status FROM agent WHERE host = $1";
+        Ok(self.list("look up an agent", sql, values![host], agent).await?.pop())
+    }
+}
+
+fn agent(row: &Row) -> sqlx::Result<Agent> {
+    Ok(Agent {
+        host: row.text(0)?,
+        revoked: row.maybe_int(1)?,
+        last_seen: row.maybe_int(2)?,
+        version: row.maybe_text(3)?,
+        holder: row.maybe_text(4)?,
+        epoch: row.number(5)?,
+        status: row.text(6)?,
+    })
+}

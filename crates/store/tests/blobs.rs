@@ -1,4 +1,4 @@
-//! The suite that every `BlobStore` passes, run on a directory, and what concerns the directory alone.
+//! The suite that every `BlobStore` passes, run on a directory and on S3, and what concerns one of them alone.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -7,7 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use greenroom_core::ContentHash;
-use greenroom_store::blobs::{BlobError, BlobStore, DirBlobs};
+use greenroom_store::blobs::{BlobError, BlobStore, DirBlobs, S3Address, S3Blobs};
+use greenroom_testkit::s3::{KEY, S3, SECRET};
 use proptest::prelude::*;
 
 fn content(store: &dyn BlobStore, hash: ContentHash) -> Vec<u8> {
@@ -57,10 +58,18 @@ fn conformance(store: &dyn BlobStore, files: &Path) {
         store.verify(hash).unwrap();
     }
     store.sync().unwrap();
+    let range = |from, length| store.read_range(ContentHash::of(&big), from, length).unwrap();
+    for (from, length) in [(0, 10), (5, 0), (900_000, 50), (999_999, 50), (1_000_003, 1), (u64::MAX, 1), (7, u64::MAX)]
+    {
+        let start = usize::try_from(from).unwrap().min(big.len());
+        let end = usize::try_from(length).unwrap().saturating_add(start).min(big.len());
+        assert!(range(from, length) == big[start..end], "{from} {length}");
+    }
 
     let absent = ContentHash::of(b"absent");
     assert!(matches!(store.open(absent), Err(BlobError::Absent(hash)) if hash == absent));
     assert!(matches!(store.verify(absent), Err(BlobError::Absent(_))));
+    assert!(matches!(store.read_range(absent, 0, 1), Err(BlobError::Absent(_))));
     assert!(matches!(store.copy_out(absent, &mut io::sink()), Err(BlobError::Absent(_))));
     assert!(!store.contains(absent).unwrap() && !store.remove(absent).unwrap());
     assert!(store.remove(hello).unwrap() && !store.contains(hello).unwrap());
@@ -95,6 +104,66 @@ fn a_directory_conforms() {
     assert_eq!(files_below(&dir.path().join("blobs")).len(), hashes(&store).len());
     drop(store);
     assert_eq!(std::fs::read_dir(dir.path().join("blobs/tmp")).unwrap().count(), 0);
+}
+
+fn s3(server: &S3, bucket: &str, prefix: &str) -> S3Address {
+    let text = format!("s3://{bucket}/{prefix}?endpoint={}&region=eu-central-1", server.endpoint());
+    S3Address { credentials: Some((KEY.into(), SECRET.into())), ..S3Address::parse(&text).unwrap() }
+}
+
+#[test]
+fn s3_conforms() {
+    let server = S3::start();
+    let bucket = server.bucket("blobs");
+    let dir = tempfile::tempdir().unwrap();
+    for prefix in ["", "deep/er"] {
+        conformance(&S3Blobs::open(&s3(&server, "blobs", prefix), dir.path()).unwrap(), dir.path());
+        std::fs::write(bucket.join("strange"), b"no blob").unwrap();
+    }
+    // The names are those of files in a directory.
+    let hello = ContentHash::of(b"hello").to_string();
+    assert_eq!(std::fs::read(bucket.join("deep/er").join(&hello[..2]).join(&hello[2..])).unwrap(), b"hello");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "something is left in the scratch directory");
+}
+
+#[test]
+fn s3_takes_large_contents_in_parts_and_never_gives_a_damaged_one() {
+    let server = S3::start();
+    let bucket = server.bucket("blobs");
+    let dir = tempfile::tempdir().unwrap();
+    let store = S3Blobs::open(&s3(&server, "blobs", "p"), dir.path()).unwrap();
+    let large: Vec<u8> = (0..20_000_000u32).map(|n| (n % 253) as u8).collect();
+    let hash = store.put_reader(&mut &large[..]).unwrap();
+    assert!(content(&store, hash) == large);
+    assert!(store.read_range(hash, 8_388_600, 16).unwrap() == large[8_388_600..8_388_616]);
+
+    let path = bucket.join("p").join(&hash.to_string()[..2]).join(&hash.to_string()[2..]);
+    for wrong in [&large[..100], &large[1..], b""] {
+        std::fs::write(&path, wrong).unwrap();
+        assert!(matches!(store.open_verified(hash), Err(BlobError::Damaged { .. })));
+        assert!(matches!(store.copy_out(hash, &mut io::sink()), Err(BlobError::Damaged { .. })));
+        assert!(matches!(store.verify(hash), Err(BlobError::Damaged { .. })));
+        // Its length shows it, so it is sent again.
+        store.put_reader(&mut &large[..]).unwrap();
+        store.verify(hash).unwrap();
+    }
+}
+
+#[test]
+fn s3_says_what_is_wrong() {
+    let server = S3::start();
+    let _ = server.bucket("blobs");
+    let dir = tempfile::tempdir().unwrap();
+    let right = s3(&server, "blobs", "p");
+    let stranger = S3Address { credentials: Some((KEY.into(), "guessed".into())), ..right };
+    let error = S3Blobs::open(&stranger, dir.path()).unwrap().put_bytes(b"x").unwrap_err();
+    assert!(error.to_string().contains("s3://blobs/p/"), "{error}");
+    assert!(!format!("{error:?}").contains("guessed"), "{error:?}");
+    for wrong in ["s3:bucket", "s3://", "s3:///prefix", "s3://b?secret=x", "https://b"] {
+        assert!(S3Address::parse(wrong).is_err(), "{wrong}");
+    }
+    let bare = S3Address::parse("s3://b").unwrap();
+    assert_eq!((bare.bucket.as_str(), bare.prefix.as_str(), bare.endpoint), ("b", "", None));
 }
 
 #[test]

@@ -9,11 +9,13 @@
 //! * [`crash`]: kill -9 and power cuts at random moments, and the judgement of what is left;
 //! * [`oracle`]: the independent comparison of two trees;
 //! * [`postgres`]: a real PostgreSQL server for one test;
+//! * [`s3`]: a server that speaks S3, for one test;
 //! * [`tier`]: which privilege a test needs, and the reason printed when it cannot run.
 
 pub mod crash;
 pub mod lab;
 pub mod oracle;
 pub mod postgres;
+pub mod s3;
 pub mod tier;
 pub mod tree;

@@ -5,7 +5,7 @@
 //! that is damaged: then the new one is renamed over it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek as _, Write};
+use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -178,6 +178,18 @@ impl BlobStore for DirBlobs {
         })
     }
 
+    fn read_range(&self, hash: ContentHash, from: u64, length: u64) -> Result<Vec<u8>, BlobError> {
+        let mut file = self.open(hash)?;
+        let mut bytes = Vec::new();
+        // No file is that long, and the kernel takes no such offset.
+        if i64::try_from(from).is_err() {
+            return Ok(bytes);
+        }
+        let read = file.seek(SeekFrom::Start(from)).and_then(|_| file.take(length).read_to_end(&mut bytes));
+        read.map_err(|source| BlobError::Io { what: "read", path: self.path(hash), source })?;
+        Ok(bytes)
+    }
+
     fn contains(&self, hash: ContentHash) -> Result<bool, BlobError> {
         let path = self.path(hash);
         let there = path.try_exists().map_err(|source| BlobError::Io { what: "look for", path, source })?;
@@ -286,7 +298,7 @@ fn make_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Reads `reader` to its end: the hash and the length of what it gave.
-fn pump(
+pub(super) fn pump(
     reader: &mut dyn Read,
     mut chunk: impl FnMut(&[u8]) -> Result<(), BlobError>,
     failed: impl FnOnce(io::Error) -> BlobError,

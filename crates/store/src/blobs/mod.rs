@@ -11,8 +11,11 @@
 //! the same content again mends it.
 //!
 //! What may be collected as garbage is not known here.
+//!
+//! Rooms: `dir` keeps them in a directory (with `scratch`, where they are half-written), `s3` in a bucket.
 
 mod dir;
+mod s3;
 mod scratch;
 
 use std::fs::File;
@@ -23,6 +26,7 @@ use std::path::{Path, PathBuf};
 use greenroom_core::ContentHash;
 
 pub use dir::DirBlobs;
+pub use s3::{S3Address, S3Blobs};
 
 /// Why a blob could not be stored or given.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +122,13 @@ pub trait BlobStore: Send + Sync {
     /// [`BlobError::Absent`], [`BlobError::Damaged`], [`BlobError::Io`], and [`BlobError::Stream`] for the writer's own
     /// failure.
     fn copy_out(&self, hash: ContentHash, writer: &mut dyn Write) -> Result<u64, BlobError>;
+
+    /// Reads at most `length` bytes from the offset `from`, *unchecked*: for a caller who goes on with what was cut off, and
+    /// checks the whole. Gives fewer at the end, and none beyond it.
+    ///
+    /// # Errors
+    /// [`BlobError::Absent`], [`BlobError::Io`].
+    fn read_range(&self, hash: ContentHash, from: u64, length: u64) -> Result<Vec<u8>, BlobError>;
 
     /// Whether a blob of this name is there. Its content is not looked at.
     ///

@@ -62,6 +62,8 @@ impl SqlLedger {
     /// tables, in the schema `greenroom`, when there are none. What the address leaves out is taken from libpq's variables
     /// (`PGHOST`, `PGUSER`, …). TLS is rustls, asked for with `?sslmode=verify-full`.
     ///
+    /// Its methods wait on a runtime of its own: from within another one, call them on a thread that may block.
+    ///
     /// # Errors
     /// [`LedgerError::Newer`], or what the server says.
     pub fn connect(url: &str) -> Result<Self, LedgerError> {

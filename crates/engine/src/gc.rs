@@ -1,5 +1,5 @@
 //! Drops what nothing needs any more: rehearsals that were never applied and are not among the last, changesets that no record
-//! names, contents that no changeset names, copies that a killed process left.
+//! names, contents that no changeset names, what came into the store with them and is no content, copies that a killed process left.
 //!
 //! Never dropped: anything that an applied change or its undo refers to, what the record of a host keeps for its diffs and
 //! reverts, and the before-images on the host itself (see [`crate::apply::forget`] for those). Rehearsals
@@ -146,19 +146,19 @@ fn drop_blobs(
         path: state.dir().join("blobs"),
         source: Box::new(error),
     };
-    let all: Vec<ContentHash> = state.blobs.iter().collect::<Result<_, _>>().map_err(damaged)?;
+    let all: BTreeSet<ContentHash> = state.blobs.iter().collect::<Result<_, _>>().map_err(damaged)?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let seconds = |n: u64| i64::try_from(n).unwrap_or(0);
+    let limit = seconds(now) - seconds(wanted.young.as_secs());
     for hash in all.into_iter().filter(|hash| !needed.contains(hash)) {
-        let path = state.blobs.path(hash);
-        let ctime = fs::metadata(&path).map(|m| std::os::unix::fs::MetadataExt::ctime(&m)).unwrap_or(i64::MAX);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        if i64::try_from(now).unwrap_or(0) - ctime < i64::try_from(wanted.young.as_secs()).unwrap_or(0) {
+        let Some(stored) = state.blobs.stored(hash).map_err(damaged)?.filter(|stored| stored.since <= limit) else {
             continue;
-        }
+        };
         gone.blobs += 1;
-        gone.bytes += fs::metadata(&path).map_or(0, |m| m.len());
+        gone.bytes += stored.bytes;
         if !wanted.dry_run {
             state.blobs.remove(hash).map_err(damaged)?;
         }
     }
-    Ok(())
+    if wanted.dry_run { Ok(()) } else { state.blobs.sweep(limit).map_err(damaged) }
 }

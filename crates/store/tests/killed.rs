@@ -151,3 +151,42 @@ fn half_a_blob_is_no_blob_and_is_cleared_away() {
     drop(store);
     assert_eq!(debris(), 0);
 }
+
+#[test]
+fn a_tree_is_taken_over_wholly_or_not_at_all() {
+    let tree = |dir: &Path| {
+        std::fs::create_dir(dir.join("tree")).unwrap();
+        std::fs::write(dir.join("tree/file"), b"content").unwrap();
+    };
+    let hash = greenroom_core::ContentHash::of(b"content");
+    if let Some(dir) = child() {
+        let store = DirBlobs::open(&dir.join("blobs")).unwrap();
+        assert!(store.adopt_tree(&dir.join("tree"), vec![(hash, &b"file"[..])]).unwrap());
+        println!("taken");
+        if dir.join("sync").exists() {
+            store.sync().unwrap();
+            println!("durable");
+        }
+        std::thread::sleep(Duration::from_secs(60));
+    }
+    for sync in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        tree(dir.path());
+        if sync {
+            std::fs::write(dir.path().join("sync"), b"").unwrap();
+        }
+        let mut child = start("a_tree_is_taken_over_wholly_or_not_at_all", dir.path());
+        let awaited = if sync { "durable" } else { "taken" };
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains(awaited)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = DirBlobs::open(&dir.path().join("blobs")).unwrap();
+        assert_eq!((store.contains(hash).unwrap(), store.iter().count()), (sync, usize::from(sync)));
+        // The next one to write clears away what is nobody's.
+        store.put_bytes(b"other").unwrap();
+        drop(store);
+        assert_eq!(std::fs::read_dir(dir.path().join("blobs/tmp")).unwrap().count(), 0);
+        assert_eq!(DirBlobs::open(&dir.path().join("blobs")).unwrap().contains(hash).unwrap(), sync);
+    }
+}

@@ -1,5 +1,5 @@
-//! Puts captured contents into the blob store: new files by a hard link to the copy's own, text that was there before for
-//! showing differences.
+//! Puts captured contents into the blob store: new files by a hard link to the copy's own, many of them by taking over the copy's
+//! upper directory, and text that was there before for showing differences.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use greenroom_core::ContentHash;
+use greenroom_core::{ContentHash, TreePath};
 use greenroom_host::capture::{Keep, Source};
 use greenroom_store::blobs::{BlobStore as _, DirBlobs};
 
@@ -17,6 +17,10 @@ const SHOWN_LIMIT: u64 = 1 << 20;
 /// So many files from before are kept in one capture. Of a change to more files the rest is shown from the host itself, as
 /// long as it is as it was.
 const SHOWN_FILES: usize = 1000;
+
+/// From so many new files on, a copy's upper directory is taken over as a whole. Each that is has an index to be searched later;
+/// fewer files are linked as fast.
+const AS_A_WHOLE: usize = 256;
 
 pub(super) struct IntoBlobs<'a> {
     blobs: &'a DirBlobs,
@@ -43,6 +47,14 @@ impl Keep for IntoBlobs<'_> {
         if kept == *hash { Ok(()) } else { Err(io::Error::other("it changed while it was read")) }
     }
 
+    fn keep_tree(&self, tree: &Path, files: &[(&TreePath, ContentHash)]) -> io::Result<bool> {
+        if files.len() < AS_A_WHOLE {
+            return Ok(false);
+        }
+        let files = files.iter().map(|(path, hash)| (*hash, path.relative())).collect();
+        self.blobs.adopt_tree(tree, files).map_err(io::Error::other)
+    }
+
     fn keep_before(&self, hash: &ContentHash, source: &Source<'_>) -> io::Result<()> {
         let room = || self.before.fetch_add(1, Ordering::Relaxed) < SHOWN_FILES;
         if source.size > SHOWN_LIMIT || !room() || self.blobs.contains(*hash).map_err(io::Error::other)? {
@@ -63,6 +75,10 @@ pub(super) struct Nowhere;
 impl Keep for Nowhere {
     fn keep(&self, _hash: &ContentHash, _source: &Source<'_>) -> io::Result<()> {
         Ok(())
+    }
+
+    fn keep_tree(&self, _tree: &Path, _files: &[(&TreePath, ContentHash)]) -> io::Result<bool> {
+        Ok(true)
     }
 
     fn keep_before(&self, _hash: &ContentHash, _source: &Source<'_>) -> io::Result<()> {

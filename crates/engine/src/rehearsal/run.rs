@@ -91,7 +91,7 @@ pub(super) fn first_copy(
         std::fs::write(kept.join("kept"), &record.rehearsal).map_err(EngineError::file("write", kept.join("kept")))?;
         record.notes.push(format!("the copy was kept: what it wrote is in {}", kept.display()));
     }
-    let gone = first.leave();
+    let gone = first.leave(state.blobs.leftovers());
     (record.reached, record.refused) = outside.close();
     Ok(gone)
 }

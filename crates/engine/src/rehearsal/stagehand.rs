@@ -8,6 +8,7 @@ use greenroom_core::change::Test;
 use greenroom_host::capture::{Captured, Keep, Rules, capture};
 use greenroom_host::copy::{Booted, Command, Copy, Ended, Limits, Output, Runner, with_tail};
 use greenroom_host::services::Manager;
+use greenroom_store::blobs::Leftovers;
 
 use super::Noise;
 use crate::site::Site;
@@ -140,12 +141,16 @@ impl<'a> Stagehand<'a> {
         }
     }
 
-    /// Takes it away, meanwhile. What is not gone when this program ends is swept by the next.
-    pub(super) fn leave(self) -> JoinHandle<()> {
+    /// Takes it away, meanwhile, and what the store has of it and does not need. What is not gone when this program ends is swept by
+    /// the next, or by collecting garbage.
+    pub(super) fn leave(self, leftovers: Vec<Leftovers>) -> JoinHandle<()> {
         let Self { copy, booted, .. } = self;
         std::thread::spawn(move || {
             drop(booted);
             drop(copy);
+            for leftover in leftovers {
+                let _ = leftover.clear();
+            }
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! What it is: [`Baseline::record`] walks the managed tree and writes down the [`Node`] of every path. [`Baseline::scan`] finds what is not
 //! as recorded any more. [`Baseline::advance`] puts other states on record, when a change was made or is accepted.
-//! [`Baseline::node`] and [`Baseline::records`] read it.
+//! [`Baseline::node`] and [`Baseline::records`] read it; [`Baseline::recall`] tells of files that are as recorded, so that they need not be read.
 //!
 //! What it is not: it decides nothing. Who changed what, what belongs together, whether a difference is kept or taken back is said
 //! elsewhere; the watch's log lies beside it and is [`crate::watch`]'s. It keeps no contents, but shows them ([`Keep`]) while it reads.
@@ -38,6 +38,7 @@ mod packages;
 mod page;
 mod places;
 mod read;
+mod recall;
 mod record;
 mod refresh;
 mod row;
@@ -57,6 +58,7 @@ use file::{Pages, Writer, no_id};
 use home::{Home, PACKAGES};
 use lookup::Records;
 
+pub use recall::{Asking, Recall};
 pub use refresh::Refresh;
 pub use types::{BaselineError, Counts, Depth, Difference, Inode, Keep, Meta, Modified, Options, Problem, Trouble};
 

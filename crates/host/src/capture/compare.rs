@@ -1,15 +1,18 @@
 //! Reads each candidate in both views, on all cores, and keeps the contents of what is new.
 //!
 //! What is a plain file of the upper layer is read there instead of in the merged view, which shows the same for twice the
-//! cost, and its content is kept as soon as it was read. All else that has to be kept waits until everything was read.
+//! cost. A file of the host of which its record knows the content is not read at all. Contents are kept when everything was
+//! read, those of plain files all at once; in a copy that runs they are kept as soon as they were read.
 
 use std::collections::HashSet;
 
 use greenroom_core::changeset::DirTime;
-use greenroom_core::{Kind, Mtime, Node, TreePath};
+use greenroom_core::manifest::flags;
+use greenroom_core::{ContentHash, Kind, Mtime, Node, TreePath};
 use rayon::prelude::*;
 
 use super::{CaptureError, Keep, Rules, Source, Views};
+use crate::baseline::{Asking, Recall};
 use crate::scan::{ScanError, Seen, Tree};
 use crate::sys::fs::{self, Status, types};
 
@@ -25,8 +28,18 @@ pub(super) struct Pair {
     pub(super) socket: bool,
     /// The mtimes where it is a directory afterwards.
     pub(super) dir_times: Option<(Mtime, Mtime)>,
+    /// It was read in the upper layer, which has all of it.
+    plain: bool,
     /// The new content was kept.
     kept: bool,
+}
+
+/// What a thread reads with.
+struct Eyes<'a> {
+    lower: Tree,
+    upper: Tree,
+    merged: Tree,
+    record: Option<Asking<'a>>,
 }
 
 /// Neighbours share their directory's descriptor: chunks keep them together.
@@ -39,13 +52,15 @@ pub(super) fn read(
     keep: &dyn Keep,
 ) -> Result<Vec<Pair>, CaptureError> {
     wanted.sort_unstable();
+    // Not worth the start of a thread, nor to open the record.
+    let few = wanted.len() <= CHUNK;
+    let record = if few { None } else { views.record() };
     let all = |chunk: &[TreePath]| {
-        let (mut lower, mut upper, mut merged) = views.trees()?;
-        let one = |inner| read_one(inner, views, (&mut lower, &mut upper, &mut merged), rules, keep);
-        chunk.iter().map(one).collect()
+        let (lower, upper, merged) = views.trees()?;
+        let mut eyes = Eyes { lower, upper, merged, record: record.as_ref().map(Recall::ask) };
+        chunk.iter().map(|inner| read_one(inner, views, &mut eyes, rules, keep)).collect()
     };
-    if wanted.len() <= CHUNK {
-        // Not worth the start of a thread.
+    if few {
         return all(&wanted);
     }
     let chunks: Vec<Result<Vec<Pair>, CaptureError>> = wanted.par_chunks(CHUNK).map(all).collect();
@@ -59,25 +74,40 @@ pub(super) fn read(
 fn read_one(
     inner: &TreePath,
     views: &Views,
-    (lower, upper, merged): (&mut Tree, &mut Tree, &mut Tree),
+    eyes: &mut Eyes<'_>,
     rules: &Rules<'_>,
     keep: &dyn Keep,
 ) -> Result<Pair, CaptureError> {
-    let Some(after) = upper.plain(inner)? else { return pair(inner, lower, merged) };
-    let mut pair = assemble(inner, lower.node(inner)?, after);
-    // It has no other name that could be read later: that it gets the store's owner and mode disturbs nothing.
-    if has_new_content(&pair)
+    let Some(after) = eyes.upper.plain(inner, rules.at_rest)? else {
+        return pair(inner, &mut eyes.lower, &mut eyes.merged);
+    };
+    let mut pair = assemble(inner, eyes.before(inner, views)?, after);
+    pair.plain = true;
+    if !rules.at_rest
+        && has_new_content(&pair)
         && let Some(node) = &pair.after
         && let Some(hash) = node.content()
-        && let Some((dir, name)) = upper.place(inner)?
+        && let Some((dir, name)) = eyes.upper.place(inner)?
     {
         let open = || fs::open_file(dir, name);
-        let source = Source { file: rules.at_rest.then_some((dir, name)), open: &open, size: node.size() };
-        keep.keep(&hash, &source)
+        keep.keep(&hash, &Source { file: None, open: &open, size: node.size() })
             .map_err(|source| CaptureError::Keep { path: views.whole(inner).into_owned(), source })?;
         pair.kept = true;
     }
     Ok(pair)
+}
+
+impl Eyes<'_> {
+    /// The state on the host: from its record, where that is known to be true still.
+    fn before(&mut self, inner: &TreePath, views: &Views) -> Result<Seen, ScanError> {
+        if let Some(record) = &mut self.record {
+            let Some(status) = self.lower.status(inner)? else { return Ok(Seen::Absent) };
+            if let Some(node) = record.node(&views.whole(inner), &status) {
+                return Ok(Seen::Node(node, status));
+            }
+        }
+        self.lower.node(inner)
+    }
 }
 
 /// Reads one path in both views.
@@ -102,6 +132,7 @@ fn assemble(inner: &TreePath, before: Seen, after: Seen) -> Pair {
         names_after: names(new),
         socket,
         dir_times,
+        plain: false,
         kept: false,
     }
 }
@@ -123,21 +154,35 @@ pub(super) fn gone_directories(pairs: &[Pair], left_out_in: &HashSet<TreePath>, 
 /// the store's own, with the store's owner and mode. And what was there before.
 pub(super) fn keep_rest(views: &Views, pairs: &[Pair], rules: &Rules<'_>, keep: &dyn Keep) -> Result<(), CaptureError> {
     let changed: Vec<&Pair> = pairs.iter().filter(|pair| has_new_content(pair)).collect();
-    let left: Vec<&Pair> = changed.iter().copied().filter(|pair| !pair.kept).collect();
     let told = |pair: &Pair, stop| match stop {
         Stop::Io(source) => CaptureError::Keep { path: views.whole(&pair.inner).into_owned(), source },
         Stop::Scan(error) => CaptureError::Read(error),
     };
-    in_chunks(&left, |chunk| {
+    in_chunks(&changed, |chunk| {
+        let mut lower = views.lower.again()?;
+        chunk.iter().try_for_each(|pair| store_before(pair, &mut lower, keep).map_err(|stop| told(pair, stop)))
+    })?;
+    let left = || changed.iter().copied().filter(|pair| !pair.kept);
+    let (in_layer, mut singly): (Vec<_>, Vec<_>) = left().partition(|pair| rules.at_rest && stays(pair));
+    let files: Vec<(&TreePath, ContentHash)> =
+        in_layer.iter().filter_map(|pair| Some((&pair.inner, pair.after.as_ref()?.content()?))).collect();
+    let failed = |source| CaptureError::Keep { path: views.at.clone(), source };
+    if !keep.keep_tree(&views.upper_at, &files).map_err(failed)? {
+        singly.extend(in_layer);
+    }
+    in_chunks(&singly, |chunk| {
         let (_, mut upper, mut merged) = views.trees()?;
         chunk.iter().try_for_each(|pair| {
             store_after(pair, &mut upper, &mut merged, rules, keep).map_err(|stop| told(pair, stop))
         })
-    })?;
-    in_chunks(&changed, |chunk| {
-        let mut lower = views.lower.again()?;
-        chunk.iter().try_for_each(|pair| store_before(pair, &mut lower, keep).map_err(|stop| told(pair, stop)))
     })
+}
+
+/// Whether the upper layer can be taken over as a whole with this file in it: it has to be deleted one day, by its path.
+fn stays(pair: &Pair) -> bool {
+    const LONGEST: usize = 3500;
+    let mutable = pair.after.as_ref().is_some_and(|node| node.flags & (flags::IMMUTABLE | flags::APPEND) == 0);
+    pair.plain && mutable && pair.inner.relative().len() < LONGEST
 }
 
 /// On all cores, where that is worth the start of their threads.

@@ -6,7 +6,7 @@
 //! ```
 //! The upper layer only says where to look; presence in it is no change (a file opened for writing is there), and no
 //! encoding of overlayfs (whiteouts, opaque or redirected directories) is believed further than that. Contents of new
-//! files are handed to [`Keep`] as they are found. Not here: what a path means; a classifier is handed in.
+//! files are handed to [`Keep`]: of a copy that runs as they are found, of one at rest the upper layer as a whole. Not here: what a path means; a classifier is handed in.
 
 mod candidates;
 mod compare;
@@ -16,13 +16,15 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 
 use greenroom_core::changeset::{DirTime, Invalid};
 use greenroom_core::policy::Class;
 use greenroom_core::rehearsal::Counted;
 use greenroom_core::{Changeset, ContentHash, Entry, TreePath};
 
-use crate::copy::Copy;
+use crate::baseline::{Baseline, Recall};
+use crate::copy::{Copy, Layer};
 use crate::scan::{ScanError, Tree};
 use crate::sys::fs::types;
 
@@ -63,6 +65,13 @@ pub trait Keep: Sync {
     /// # Errors
     /// There is no room, or the store is not writable.
     fn keep(&self, hash: &ContentHash, source: &Source<'_>) -> std::io::Result<()>;
+
+    /// Keeps the contents of these files, by their paths below the directory `tree`, by taking over all of it: what is in it nobody
+    /// will write to any more, and nobody looks for it there. False: it was not taken, and each is to be kept by itself.
+    ///
+    /// # Errors
+    /// As for [`Keep::keep`].
+    fn keep_tree(&self, tree: &Path, files: &[(&TreePath, ContentHash)]) -> std::io::Result<bool>;
 
     /// Keeps the content that a file had before, for showing differences. May decide not to.
     ///
@@ -121,8 +130,9 @@ pub fn capture(copy: &Copy, rules: &Rules<'_>, keep: &dyn Keep) -> Result<Captur
     let mut out = Captured::default();
     let (mut entries, mut times) = (Vec::new(), Vec::new());
     let mut left_out_in = HashSet::new();
+    let host = copy.layers().first().map_or(Path::new("/"), |root| &root.lower);
     for layer in copy.layers() {
-        let views = Views::open(layer)?;
+        let views = Views::open(layer, host)?;
         let mut logs = Vec::new();
         let mut skip = |path: &TreePath, skip: Skip, left_out_in: &mut HashSet<TreePath>| {
             count(&mut out, skip, path);
@@ -172,13 +182,22 @@ pub(super) struct Views {
     at: TreePath,
     lower: Tree,
     upper: Tree,
+    upper_at: PathBuf,
     merged: Tree,
+    /// The tree of the host.
+    host: PathBuf,
 }
 
 impl Views {
-    fn open(layer: &crate::copy::Layer) -> Result<Self, ScanError> {
-        let (lower, merged) = (Tree::open(&layer.lower)?, Tree::open(&layer.merged)?);
-        Ok(Self { at: layer.at.clone(), lower, upper: Tree::open(&layer.upper)?, merged })
+    fn open(layer: &Layer, host: &Path) -> Result<Self, ScanError> {
+        let (lower, upper) = (Tree::open(&layer.lower)?, Tree::open(&layer.upper)?);
+        let (merged, upper_at) = (Tree::open(&layer.merged)?, layer.upper.clone());
+        Ok(Self { at: layer.at.clone(), lower, upper, upper_at, merged, host: host.to_owned() })
+    }
+
+    /// The host's record, to save reading what it knows. One that cannot be used is as none; a scan tells of it.
+    fn record(&self) -> Option<Recall> {
+        Baseline::open(&self.host).ok()??.recall().ok()
     }
 
     /// A path within the layer as a path of the whole tree: the same one in the layer of the root.

@@ -217,18 +217,18 @@ impl Tree {
 
     /// The state of `path` in the upper layer of an overlay, where the layer tells all of it: it is a regular file with one
     /// name, and overlayfs notes nothing about it but where it was copied from. That is what the merged view shows, for less
-    /// than half of the cost. `None` of anything else: read that in the merged view.
+    /// than half of the cost. `None` of anything else: read that in the merged view. `at_rest`: nobody writes to it meanwhile.
     ///
     /// # Errors
     /// [`ScanError::Path`], [`ScanError::Busy`].
-    pub fn plain(&mut self, path: &TreePath) -> Result<Option<Seen>, ScanError> {
+    pub fn plain(&mut self, path: &TreePath, at_rest: bool) -> Result<Option<Seen>, ScanError> {
         let Some((dir, name)) = self.place(path)? else { return Ok(None) };
         let seen = steadily(path, || {
             let status = fs::status(dir, name)?;
             if status.file_type() != types::FILE || status.nlink != 1 {
                 return Ok(Some(Seen::Absent));
             }
-            Ok(match read_file(dir, name, status)? {
+            Ok(match read_file(dir, name, status, at_rest)? {
                 Some((_, true)) => Some(Seen::Absent),
                 Some((seen, false)) => Some(seen),
                 None => None,
@@ -256,7 +256,7 @@ fn read_node(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Seen>> {
     let status = fs::status(dir, name)?;
     let (major, minor) = status.rdev;
     let kind = match status.file_type() {
-        types::FILE => return Ok(read_file(dir, name, status)?.map(|(seen, _)| seen)),
+        types::FILE => return Ok(read_file(dir, name, status, false)?.map(|(seen, _)| seen)),
         types::DIR => Kind::Dir,
         types::SYMLINK => Kind::Symlink(fs::read_link(dir, name)?),
         types::FIFO => Kind::Fifo,
@@ -286,13 +286,17 @@ pub(crate) fn node_of(kind: Kind, xattrs: Xattrs, status: &Status) -> Box<Node> 
     })
 }
 
-/// Reads a regular file, and whether overlayfs notes something about it; `None` when it changed meanwhile.
-fn read_file(dir: BorrowedFd<'_>, name: &[u8], status: Status) -> io::Result<Option<(Seen, bool)>> {
+/// Reads a regular file, and whether overlayfs notes something about it; `None` when it changed meanwhile, which one `at_rest`
+/// does not.
+fn read_file(dir: BorrowedFd<'_>, name: &[u8], status: Status, at_rest: bool) -> io::Result<Option<(Seen, bool)>> {
     let mut file = fs::open_file(dir, name)?;
     let (content, length) = BUFFER.with_borrow_mut(|buffer| hash(&mut file, status.size, buffer))?;
     let (xattrs, special) = xattr::xattrs_of(&file)?;
-    let after = fs::status(file.as_fd(), b"")?;
-    let steady = after.ctime == status.ctime && after.ino == status.ino && after.size == length;
+    let steady = length == status.size
+        && (at_rest || {
+            let after = fs::status(file.as_fd(), b"")?;
+            after.ctime == status.ctime && after.ino == status.ino && after.size == length
+        });
     Ok(steady.then(|| (seen(Kind::File { size: length, content }, xattrs, status), special)))
 }
 

@@ -1,14 +1,17 @@
 //! A host's tree, a copy of it to change, and a twin of it to apply to.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use greenroom_core::policy::Class;
+use greenroom_core::policy::{Class, Policy};
 use greenroom_core::{Changeset, ContentHash, TreePath};
 use greenroom_host::apply::{Contents, HostState, NoFaults};
+use greenroom_host::baseline::{Baseline, Options};
 use greenroom_host::capture::{Captured, Keep, Rules, Source, capture};
 use greenroom_host::copy::Copy;
 use greenroom_testkit::oracle::Comparison;
@@ -22,22 +25,37 @@ pub(crate) struct World {
     blobs: Blobs,
 }
 
-/// Keeps contents as files by their hash.
+/// Keeps contents as files by their hash, and trees that it takes over.
 struct Blobs {
     dir: PathBuf,
     number: Mutex<u64>,
+    in_trees: Mutex<HashMap<ContentHash, PathBuf>>,
+}
+
+impl Blobs {
+    fn number(&self) -> u64 {
+        let mut number = self.number.lock().unwrap();
+        *number += 1;
+        *number
+    }
 }
 
 impl Keep for Blobs {
     fn keep(&self, hash: &ContentHash, source: &Source<'_>) -> io::Result<()> {
-        let number = {
-            let mut number = self.number.lock().unwrap();
-            *number += 1;
-            *number
-        };
-        let temporary = self.dir.join(format!("new{number}"));
+        let temporary = self.dir.join(format!("new{}", self.number()));
         io::copy(&mut (source.open)()?, &mut File::create(&temporary)?)?;
         std::fs::rename(temporary, self.dir.join(hash.to_string()))
+    }
+
+    fn keep_tree(&self, tree: &Path, files: &[(&TreePath, ContentHash)]) -> io::Result<bool> {
+        if files.is_empty() {
+            return Ok(false);
+        }
+        let own = self.dir.join(format!("tree{}", self.number()));
+        std::fs::rename(tree, &own)?;
+        let place = |path: &TreePath| own.join(std::ffi::OsStr::from_bytes(path.relative()));
+        self.in_trees.lock().unwrap().extend(files.iter().map(|(path, hash)| (*hash, place(path))));
+        Ok(true)
     }
 
     fn keep_before(&self, _hash: &ContentHash, _source: &Source<'_>) -> io::Result<()> {
@@ -47,7 +65,10 @@ impl Keep for Blobs {
 
 impl Contents for Blobs {
     fn open(&self, hash: &ContentHash) -> io::Result<File> {
-        File::open(self.dir.join(hash.to_string()))
+        match self.in_trees.lock().unwrap().get(hash) {
+            Some(path) => File::open(path),
+            None => File::open(self.dir.join(hash.to_string())),
+        }
     }
 }
 
@@ -59,13 +80,29 @@ impl World {
         let host = dir.path().join("host");
         std::fs::create_dir_all(host.join("var/lib")).unwrap();
         fill(&host);
-        let blobs = Blobs { dir: dir.path().join("blobs"), number: Mutex::new(0) };
+        let blobs = Blobs { dir: dir.path().join("blobs"), number: Mutex::default(), in_trees: Mutex::default() };
         std::fs::create_dir(&blobs.dir).unwrap();
         Self { dir, blobs }
     }
 
     pub(crate) fn host(&self) -> PathBuf {
         self.dir.path().join("host")
+    }
+
+    /// Makes the record of the host, as one that was made long ago.
+    pub(crate) fn record(&self) {
+        let policy = Policy::new("", Vec::new(), Vec::new()).unwrap();
+        let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+        let recorded = Baseline::record(&self.host(), &Options::new(&policy, later)).unwrap();
+        assert_eq!(recorded.problems, []);
+        // Longer than a file system's clock ticks.
+        std::thread::sleep(std::time::Duration::from_millis(12));
+    }
+
+    /// What was kept so far is kept no more.
+    pub(crate) fn forget_contents(&self) {
+        std::fs::remove_dir_all(&self.blobs.dir).unwrap();
+        std::fs::create_dir(&self.blobs.dir).unwrap();
     }
 
     /// The same tree again, to apply to.
@@ -81,10 +118,19 @@ impl World {
     }
 
     pub(crate) fn capture(&self, copy: &Copy) -> Captured {
+        self.capture_as(copy, false)
+    }
+
+    /// Nothing happens in the copy any more, so that what it wrote may be taken over. It cannot be captured again then.
+    pub(crate) fn capture_at_rest(&self, copy: &Copy) -> Captured {
+        self.capture_as(copy, true)
+    }
+
+    fn capture_as(&self, copy: &Copy, at_rest: bool) -> Captured {
         let class = |path: &TreePath, _: bool| {
             if OWN.iter().any(|own| path.starts_with(&TreePath::from(*own))) { Class::Own } else { Class::Managed }
         };
-        capture(copy, &Rules { class: &class, noise: &|_| false, at_rest: false }, &self.blobs).unwrap()
+        capture(copy, &Rules { class: &class, noise: &|_| false, at_rest }, &self.blobs).unwrap()
     }
 
     /// Puts `changeset` onto the host itself, looks, takes it back.

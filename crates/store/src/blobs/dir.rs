@@ -1,4 +1,5 @@
-//! Blobs in a directory: `ab/cdef…`, the hash's first two digits and the other 62.
+//! Blobs in a directory: `ab/cdef…`, the hash's first two digits and the other 62; and trees of blobs that came in as a whole
+//! ([`super::layers`]).
 //!
 //! Directories have mode 0700 and blobs 0400: contents of files that not everybody may read are only for root.
 //! A blob gets its name by link(2), when it is complete; a name that is there already keeps its blob, unless
@@ -7,7 +8,7 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom, Write};
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use greenroom_core::ContentHash;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::layers::{self, Layers, Leftovers};
 use super::scratch::Scratch;
 use super::{BlobError, BlobStore, Hashes};
 
@@ -25,12 +27,16 @@ const CHUNK: usize = 128 * 1024;
 /// Where half-written blobs are. Not two hexadecimal digits, so it can't be taken for blobs.
 const TMP: &str = "tmp";
 
+/// Where the layers are.
+const LAYERS: &str = "layers";
+
 /// Blobs in a directory of a local file system.
 #[derive(Debug)]
 pub struct DirBlobs {
     dir: PathBuf,
     /// Made when first needed: who only reads, writes nothing.
     scratch: Mutex<Option<Arc<Scratch>>>,
+    layers: Layers,
     /// Whether something got a name since the last flush, or was found that somebody else may not have flushed.
     dirty: AtomicBool,
 }
@@ -43,10 +49,11 @@ impl DirBlobs {
     pub fn open(dir: &Path) -> Result<Self, BlobError> {
         let made = make_dir(dir).and_then(|()| make_dir(&dir.join(TMP)));
         made.map_err(|source| BlobError::Io { what: "make the directory", path: dir.into(), source })?;
-        Ok(Self { dir: dir.into(), scratch: Mutex::default(), dirty: AtomicBool::new(false) })
+        let layers = Layers::new(dir.join(LAYERS));
+        Ok(Self { dir: dir.into(), scratch: Mutex::default(), layers, dirty: AtomicBool::new(false) })
     }
 
-    /// Where a blob is or would be. What is there is *unchecked*.
+    /// Where a blob of its own is or would be. What is there is *unchecked*.
     #[must_use]
     pub fn path(&self, hash: ContentHash) -> PathBuf {
         let text = hash.to_string();
@@ -91,7 +98,7 @@ impl DirBlobs {
         };
         match linked {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if self.verify(hash).is_ok() {
+                if self.verify_plain(hash).is_ok() {
                     return Ok(());
                 }
                 let over = Staged(self.scratch()?.fresh());
@@ -157,11 +164,20 @@ impl BlobStore for DirBlobs {
     }
 
     fn open(&self, hash: ContentHash) -> Result<File, BlobError> {
-        let path = self.path(hash);
-        match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(BlobError::Absent(hash)),
-            opened => opened.map_err(|source| BlobError::Io { what: "open", path, source }),
+        // What this process brought itself comes first: nothing has damaged it yet.
+        if let Some(file) = layers::content(&self.layers.pending(), hash)? {
+            return Ok(file);
         }
+        match self.open_plain(hash) {
+            Err(BlobError::Absent(_)) => {}
+            opened => return opened,
+        }
+        for fresh in [false, true] {
+            if let Some(file) = layers::content(&self.layers.named(fresh)?, hash)? {
+                return Ok(file);
+            }
+        }
+        Err(self.layers.unusable().unwrap_or(BlobError::Absent(hash)))
     }
 
     fn open_verified(&self, hash: ContentHash) -> Result<File, BlobError> {
@@ -192,22 +208,29 @@ impl BlobStore for DirBlobs {
 
     fn contains(&self, hash: ContentHash) -> Result<bool, BlobError> {
         let path = self.path(hash);
-        let there = path.try_exists().map_err(|source| BlobError::Io { what: "look for", path, source })?;
+        let mut there = path.try_exists().map_err(|source| BlobError::Io { what: "look for", path, source })?;
+        if !there {
+            let mut all = self.layers.pending();
+            all.extend(self.layers.named(true)?);
+            // One that cannot be used has nothing for anybody.
+            there = all.iter().any(|layer| layer.length(hash).is_ok_and(|length| length.is_some()));
+        }
         self.dirty.fetch_or(there, Ordering::Relaxed);
         Ok(there)
     }
 
     fn remove(&self, hash: ContentHash) -> Result<bool, BlobError> {
-        let path = self.path(hash);
-        match std::fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(BlobError::Io { what: "remove", path, source }),
+        let mut removed = self.remove_plain(hash)?;
+        for layer in self.layers.named(true)? {
+            let gone = layer.remove(hash);
+            removed |= gone.map_err(|source| BlobError::Io { what: "remove from", path: layer.at.clone(), source })?;
         }
+        Ok(removed)
     }
 
     fn iter(&self) -> Hashes<'_> {
-        Box::new((0..=u8::MAX).flat_map(|first| self.names(first)))
+        let layers = std::iter::once_with(|| self.in_layers().unwrap_or_else(|error| vec![Err(error)]));
+        Box::new((0..=u8::MAX).flat_map(|first| self.names(first)).chain(layers.flatten()))
     }
 
     fn verify(&self, hash: ContentHash) -> Result<(), BlobError> {
@@ -219,16 +242,122 @@ impl BlobStore for DirBlobs {
         if !self.dirty.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        File::open(&self.dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?)).map_err(|source| {
-            self.dirty.store(true, Ordering::Relaxed);
-            BlobError::Io { what: "flush", path: self.dir.clone(), source }
-        })
+        let flushed = self.flush().and_then(|()| if self.layers.publish()? { self.flush() } else { Ok(()) });
+        flushed.inspect_err(|_| self.dirty.store(true, Ordering::Relaxed))
     }
 }
 
+/// How a content is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Bytes that it takes, of all its copies.
+    pub bytes: u64,
+    /// When the last of them came: seconds since 1970.
+    pub since: i64,
+}
+
 impl DirBlobs {
+    /// Takes over all of the directory `tree` by one rename: of the files in it, relative to it, those that are contents, by their
+    /// hash. False: it is on another file system, nothing happened.
+    ///
+    /// As with [`BlobStore::adopt_link`] the caller gives these files away, all that is in the tree in fact; they keep their owners
+    /// and modes, and nobody but root gets to them. Each has to be a regular file with one name; the hashes are not checked. What else is in the tree, the
+    /// same content twice too, is deleted by [`Leftovers::clear`], when nothing uses the tree any more.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub fn adopt_tree(&self, tree: &Path, mut files: Vec<(ContentHash, &[u8])>) -> Result<bool, BlobError> {
+        files.sort_unstable();
+        files.dedup_by_key(|file| file.0);
+        self.dirty.store(true, Ordering::Relaxed);
+        self.layers.adopt(&*self.scratch()?, tree, &files)
+    }
+
+    /// What came with the trees that were taken over since the last time this was called.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<Leftovers> {
+        self.layers.leftovers()
+    }
+
+    /// Of the trees that were taken over until `since` (seconds since 1970): deletes what is no content, and those in which no content is left.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub fn sweep(&self, since: i64) -> Result<(), BlobError> {
+        self.layers.sweep(since)
+    }
+
+    /// How a content is stored; `None`: it is not.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub fn stored(&self, hash: ContentHash) -> Result<Option<Stored>, BlobError> {
+        let path = self.path(hash);
+        let mut all = match std::fs::metadata(&path) {
+            Ok(meta) => Some(Stored { bytes: meta.len(), since: meta.ctime() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(source) => return Err(BlobError::Io { what: "look at", path, source }),
+        };
+        for fresh in [false, true] {
+            for layer in self.layers.named(fresh)? {
+                let failed = |source| BlobError::Io { what: "use", path: layer.at.join("index"), source };
+                let Some(bytes) = layer.length(hash).map_err(failed)? else { continue };
+                let since = layer.since().map_err(failed)?;
+                let other = all.unwrap_or(Stored { bytes: 0, since });
+                all = Some(Stored { bytes: other.bytes + bytes, since: other.since.max(since) });
+            }
+            if all.is_some() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Makes all that was written to the file system durable.
+    pub(super) fn flush(&self) -> Result<(), BlobError> {
+        let flushed = File::open(&self.dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
+        flushed.map_err(|source| BlobError::Io { what: "flush", path: self.dir.clone(), source })
+    }
+
+    fn open_plain(&self, hash: ContentHash) -> Result<File, BlobError> {
+        let path = self.path(hash);
+        match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(BlobError::Absent(hash)),
+            opened => opened.map_err(|source| BlobError::Io { what: "open", path, source }),
+        }
+    }
+
+    /// As [`BlobStore::verify`], of the blob that lies by itself.
+    pub(super) fn verify_plain(&self, hash: ContentHash) -> Result<(), BlobError> {
+        self.check(hash, &mut self.open_plain(hash)?, |_| Ok(())).map(|_| ())
+    }
+
+    pub(super) fn remove_plain(&self, hash: ContentHash) -> Result<bool, BlobError> {
+        let path = self.path(hash);
+        match std::fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(BlobError::Io { what: "remove", path, source }),
+        }
+    }
+
+    /// The contents in layers. A damaged index is an error: what it stands for is not known.
+    fn in_layers(&self) -> Result<Vec<Result<ContentHash, BlobError>>, BlobError> {
+        let mut all = self.layers.named(true)?;
+        if let Some(error) = self.layers.unusable() {
+            return Err(error);
+        }
+        all.extend(self.layers.pending());
+        let mut out = Vec::new();
+        for layer in all {
+            let failed = |source| BlobError::Io { what: "use", path: layer.at.join("index"), source };
+            out.extend(layer.contents().map_err(failed)?.into_iter().map(Ok));
+        }
+        Ok(out)
+    }
+
     /// Reads a blob to its end, handing each chunk on, and checks its hash.
-    fn check(
+    pub(super) fn check(
         &self,
         hash: ContentHash,
         file: &mut File,
@@ -293,7 +422,7 @@ fn cannot_link(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP))
 }
 
-fn make_dir(path: &Path) -> io::Result<()> {
+pub(super) fn make_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

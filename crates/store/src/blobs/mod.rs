@@ -1,7 +1,7 @@
 //! Contents of files, each stored once, under the BLAKE3 hash of what it holds.
 //!
 //! Contents go in by [`BlobStore::put_bytes`], [`BlobStore::put_reader`] or, without being copied, by
-//! [`BlobStore::adopt_link`]; they come out by [`BlobStore::open_verified`] or [`BlobStore::copy_out`], which check that
+//! [`BlobStore::adopt_link`] and, many with one rename, by [`DirBlobs::adopt_tree`]; they come out by [`BlobStore::open_verified`] or [`BlobStore::copy_out`], which check that
 //! what is there still has its hash. A blob never changes; the only other thing that happens to it is
 //! [`BlobStore::remove`].
 //!
@@ -12,9 +12,12 @@
 //!
 //! What may be collected as garbage is not known here.
 //!
-//! Rooms: `dir` keeps them in a directory (with `scratch`, where they are half-written), `s3` in a bucket.
+//! Rooms: `dir` keeps them in a directory (with `scratch`, where they are half-written, and `layers`, trees that entered as a
+//! whole), `s3` in a bucket.
 
 mod dir;
+mod layer;
+mod layers;
 mod s3;
 mod scratch;
 
@@ -25,7 +28,8 @@ use std::path::{Path, PathBuf};
 
 use greenroom_core::ContentHash;
 
-pub use dir::DirBlobs;
+pub use dir::{DirBlobs, Stored};
+pub use layers::Leftovers;
 pub use s3::{S3Address, S3Blobs};
 
 /// Why a blob could not be stored or given.

@@ -53,6 +53,11 @@ impl Scratch {
     pub(super) fn fresh(&self) -> PathBuf {
         self.path.join(unique())
     }
+
+    /// The same, with a beginning that says something.
+    pub(super) fn named(&self, beginning: &str) -> PathBuf {
+        self.path.join(format!("{beginning}-{}", unique()))
+    }
 }
 
 impl Drop for Scratch {

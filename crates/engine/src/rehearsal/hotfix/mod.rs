@@ -161,7 +161,7 @@ impl<'a, 'n> Session<'a, 'n> {
             };
             if lost || person.choose(run.state, &record) == Choice::Leave {
                 // What serves the copy goes after it.
-                let gone = self.first.leave();
+                let gone = self.first.leave(run.state.blobs.leftovers());
                 return Ok(Left { record, lost, gone });
             }
             self.id = run.state.next_id("r")?;

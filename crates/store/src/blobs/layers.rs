@@ -88,9 +88,9 @@ impl Layers {
         };
         for entry in entries {
             let name = entry?.file_name();
+            let hash = name.to_str().and_then(|name| name.get(..64));
             // Other names are none of ours.
-            if !name.to_str().is_some_and(|name| name.get(..64).is_some_and(|hash| hash.parse::<ContentHash>().is_ok()))
-            {
+            if hash.is_none_or(|hash| hash.parse::<ContentHash>().is_err()) {
                 continue;
             }
             let layer = match known.named.remove(&name) {

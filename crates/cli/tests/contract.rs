@@ -196,6 +196,40 @@ fn habits_of_copies_are_no_part_of_a_change() {
     assert!(record["reasons"].to_string().contains("longer than 256 bytes"), "{record:#}");
 }
 
+/// So many that the store takes the copy's own directory: with nothing in it that is no content, and each content once.
+#[test]
+fn a_change_to_many_files_is_kept_once_goes_live_and_comes_back() {
+    greenroom_testkit::need_root!();
+    let world = World::new();
+    let blobs = world.dir.path().join("state/blobs");
+    let script = "mkdir /srv/many; cd /srv/many; for i in $(seq 400); do echo \"line $i\" > $i; done; chmod 600 7; \
+        echo log > /var/log/many.log; rm /etc/motd; rm -r /var/lib/apt/lists; mkdir /var/lib/apt/lists";
+    let files = || {
+        let listed =
+            Command::new("find").arg(blobs.join("layers")).args(["-path", "*/files/*", "!", "-type", "d"]).output();
+        String::from_utf8(listed.unwrap().stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    world.sh(script, 0);
+    let first = files();
+    assert!(first.len() == 400 && first.iter().all(|file| file.contains("/srv/many/")), "{first:#?}");
+    world.sh(script, 0);
+    assert_eq!(files(), first, "the same contents again");
+    assert_eq!(std::fs::read_dir(blobs.join("tmp")).unwrap().count(), 0);
+
+    world.json(&["apply", "--json", "r2"], 0);
+    assert_eq!(world.read("srv/many/399").unwrap(), "line 399\n");
+    let shown = world.run(&["show", "r2", "--diff", "/srv/many/12"]).stdout;
+    assert!(String::from_utf8(shown).unwrap().contains("+line 12"));
+    world.json(&["undo", "--json", "c1"], 0);
+    assert!(!world.root().join("srv/many").exists());
+
+    // One of them is gone, and its name is said.
+    std::fs::remove_file(first.iter().find(|file| file.ends_with("/399")).unwrap()).unwrap();
+    let refused = world.json(&["apply", "--json", "r1"], 4).to_string();
+    assert!(refused.contains("/srv/many/399") && refused.contains("not in the store"), "{refused}");
+    assert!(!world.root().join("srv/many").exists());
+}
+
 /// Each kind of damage to what Greenroom keeps: it is named with what to do, nothing is touched, the rest goes on.
 #[test]
 fn damaged_state_is_named_and_the_rest_goes_on() {

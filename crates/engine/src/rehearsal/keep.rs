@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use greenroom_core::{ContentHash, TreePath};
+use greenroom_core::ContentHash;
 use greenroom_host::capture::{Keep, Source};
 use greenroom_store::blobs::{BlobStore as _, DirBlobs};
 
@@ -47,11 +47,10 @@ impl Keep for IntoBlobs<'_> {
         if kept == *hash { Ok(()) } else { Err(io::Error::other("it changed while it was read")) }
     }
 
-    fn keep_tree(&self, tree: &Path, files: &[(&TreePath, ContentHash)]) -> io::Result<bool> {
+    fn keep_tree(&self, tree: &Path, files: Vec<(ContentHash, &[u8])>) -> io::Result<bool> {
         if files.len() < AS_A_WHOLE {
             return Ok(false);
         }
-        let files = files.iter().map(|(path, hash)| (*hash, path.relative())).collect();
         self.blobs.adopt_tree(tree, files).map_err(io::Error::other)
     }
 
@@ -77,7 +76,7 @@ impl Keep for Nowhere {
         Ok(())
     }
 
-    fn keep_tree(&self, _tree: &Path, _files: &[(&TreePath, ContentHash)]) -> io::Result<bool> {
+    fn keep_tree(&self, _tree: &Path, _files: Vec<(ContentHash, &[u8])>) -> io::Result<bool> {
         Ok(true)
     }
 

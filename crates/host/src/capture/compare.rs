@@ -164,10 +164,10 @@ pub(super) fn keep_rest(views: &Views, pairs: &[Pair], rules: &Rules<'_>, keep: 
     })?;
     let left = || changed.iter().copied().filter(|pair| !pair.kept);
     let (in_layer, mut singly): (Vec<_>, Vec<_>) = left().partition(|pair| rules.at_rest && stays(pair));
-    let files: Vec<(&TreePath, ContentHash)> =
-        in_layer.iter().filter_map(|pair| Some((&pair.inner, pair.after.as_ref()?.content()?))).collect();
+    let files: Vec<(ContentHash, &[u8])> =
+        in_layer.iter().filter_map(|pair| Some((pair.after.as_ref()?.content()?, pair.inner.relative()))).collect();
     let failed = |source| CaptureError::Keep { path: views.at.clone(), source };
-    if !keep.keep_tree(&views.upper_at, &files).map_err(failed)? {
+    if !keep.keep_tree(&views.upper_at, files).map_err(failed)? {
         singly.extend(in_layer);
     }
     in_chunks(&singly, |chunk| {

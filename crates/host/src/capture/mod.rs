@@ -71,7 +71,7 @@ pub trait Keep: Sync {
     ///
     /// # Errors
     /// As for [`Keep::keep`].
-    fn keep_tree(&self, tree: &Path, files: &[(&TreePath, ContentHash)]) -> std::io::Result<bool>;
+    fn keep_tree(&self, tree: &Path, files: Vec<(ContentHash, &[u8])>) -> std::io::Result<bool>;
 
     /// Keeps the content that a file had before, for showing differences. May decide not to.
     ///

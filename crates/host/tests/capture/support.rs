@@ -47,14 +47,14 @@ impl Keep for Blobs {
         std::fs::rename(temporary, self.dir.join(hash.to_string()))
     }
 
-    fn keep_tree(&self, tree: &Path, files: &[(&TreePath, ContentHash)]) -> io::Result<bool> {
+    fn keep_tree(&self, tree: &Path, files: Vec<(ContentHash, &[u8])>) -> io::Result<bool> {
         if files.is_empty() {
             return Ok(false);
         }
         let own = self.dir.join(format!("tree{}", self.number()));
         std::fs::rename(tree, &own)?;
-        let place = |path: &TreePath| own.join(std::ffi::OsStr::from_bytes(path.relative()));
-        self.in_trees.lock().unwrap().extend(files.iter().map(|(path, hash)| (*hash, place(path))));
+        let place = |path: &[u8]| own.join(std::ffi::OsStr::from_bytes(path));
+        self.in_trees.lock().unwrap().extend(files.iter().map(|(hash, path)| (*hash, place(path))));
         Ok(true)
     }
 

@@ -11,6 +11,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -34,9 +35,6 @@ const BLOCK: u64 = 128;
 /// The name of the index, and of the tree.
 const INDEX: &str = "index";
 pub(super) const FILES: &str = "files";
-
-/// A content and where it is in the tree, relative to its top.
-pub(super) type Row = (ContentHash, Vec<u8>);
 
 /// A layer, open. It stays what it is when it is moved.
 #[derive(Debug)]
@@ -161,8 +159,8 @@ impl Layer {
         Ok(path)
     }
 
-    /// All rows, those whose file is gone too, sorted by hash. The whole index is checked.
-    pub(super) fn rows(&self) -> io::Result<Vec<Row>> {
+    /// Calls `each` with all rows, those whose file is gone too, sorted by hash. The whole index is checked before.
+    pub(super) fn each(&self, mut each: impl FnMut(ContentHash, &[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut bytes = vec![0; usize::try_from(self.index.metadata()?.len()).map_err(|_| damaged())?];
         self.index.read_exact_at(&mut bytes, 0)?;
         let name = self.at.file_name().map_or(&b""[..], |name| name.as_bytes());
@@ -171,30 +169,48 @@ impl Layer {
         }
         let (rows, paths) = bytes[HEAD as usize..].split_at(ROW * self.rows as usize);
         let mut begin = 0;
-        let row = |row: &[u8; ROW]| {
+        for row in rows.as_chunks::<ROW>().0 {
             let end = usize::try_from(number(&row[32..])).unwrap_or(usize::MAX);
             let path = paths.get(begin..end).ok_or_else(damaged)?;
             begin = end;
             let mut hash = ContentHash([0; 32]);
             hash.0.copy_from_slice(&row[..32]);
-            Ok((hash, path.to_vec()))
-        };
-        rows.as_chunks().0.iter().map(row).collect()
+            each(hash, path)?;
+        }
+        Ok(())
+    }
+
+    /// The hashes of all rows, sorted.
+    pub(super) fn hashes(&self) -> io::Result<Vec<ContentHash>> {
+        let mut out = Vec::with_capacity(self.rows as usize);
+        self.each(|hash, _| {
+            out.push(hash);
+            Ok(())
+        })?;
+        Ok(out)
     }
 
     /// The contents that are here.
     pub(super) fn contents(&self) -> io::Result<Vec<ContentHash>> {
-        let rows = self.rows()?.into_iter();
-        let there = |path: &[u8]| present(rustix::fs::statat(&self.files, path, AtFlags::SYMLINK_NOFOLLOW));
-        let found = rows.map(|(hash, path)| Ok(there(&path)?.is_some().then_some(hash)));
-        found.filter_map(io::Result::transpose).collect()
+        let mut out = Vec::new();
+        self.each(|hash, path| {
+            let there = present(rustix::fs::statat(&self.files, path, AtFlags::SYMLINK_NOFOLLOW))?;
+            out.extend(there.map(|_| hash));
+            Ok(())
+        })?;
+        Ok(out)
     }
 
     /// Deletes all that is in the tree and not one of the contents. True when no content is left either. What cannot be
     /// deleted stays.
     pub(super) fn sweep(&self) -> io::Result<bool> {
-        let rows = self.rows()?;
-        let kept: HashSet<&[u8]> = rows.iter().map(|(_, path)| &path[..]).collect();
+        // Not the paths themselves, which take much room: two that are one here keep a file that is none, no more.
+        let by = RandomState::new();
+        let mut kept = HashSet::with_capacity(self.rows as usize);
+        self.each(|_, path| {
+            kept.insert(by.hash_one(path));
+            Ok(())
+        })?;
         // Not by its name, which may be another one meanwhile.
         let top = PathBuf::from(format!("/proc/self/fd/{}", self.files.as_raw_fd()));
         let mut dirs = vec![PathBuf::new()];
@@ -210,7 +226,7 @@ impl Layer {
                 let path = dir.join(entry.file_name());
                 if entry.file_type()?.is_dir() {
                     dirs.push(path);
-                } else if kept.contains(path.as_os_str().as_bytes()) {
+                } else if kept.contains(&by.hash_one(path.as_os_str().as_bytes())) {
                     empty = false;
                 } else {
                     let _ = std::fs::remove_file(top.join(path));

@@ -189,10 +189,10 @@ impl Leftovers {
     /// # Errors
     /// [`BlobError`]; what is left then goes with [`DirBlobs::sweep`].
     pub fn clear(self) -> Result<(), BlobError> {
-        let rows = self.layer.rows().map_err(|source| self.failed(source))?;
+        let ours = self.layer.hashes().map_err(|source| self.failed(source))?;
         let others = DirBlobs::open(&self.store)?;
         let mut twice = Vec::new();
-        for (hash, _) in &rows {
+        for hash in &ours {
             match others.verify_plain(*hash) {
                 Ok(()) => twice.push(*hash),
                 Err(BlobError::Damaged { .. }) => drop(others.remove_plain(*hash)?),
@@ -209,9 +209,9 @@ impl Leftovers {
         }
         for older in self.older.iter().filter(|older| !older.is(&self.layer)) {
             let theirs =
-                older.rows().map_err(|source| BlobError::Io { what: "use", path: older.at.join("index"), source })?;
-            let both = rows.iter().filter(|(hash, _)| theirs.binary_search_by_key(hash, |(hash, _)| *hash).is_ok());
-            for (hash, _) in both {
+                older.hashes().map_err(|source| BlobError::Io { what: "use", path: older.at.join("index"), source })?;
+            let both = ours.iter().filter(|hash| theirs.binary_search(hash).is_ok());
+            for hash in both {
                 let failed = |source| BlobError::Io { what: "clear up", path: older.at.clone(), source };
                 let Some(mut file) = older.content(*hash).map_err(failed)? else { continue };
                 let removed = match others.check(*hash, &mut file, |_| Ok(())) {
@@ -222,6 +222,7 @@ impl Leftovers {
                 removed?;
             }
         }
+        drop(ours);
         self.layer.sweep().map_err(|source| self.failed(source)).map(|_| ())
     }
 

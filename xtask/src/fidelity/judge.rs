@@ -3,7 +3,8 @@
 //! Two direct runs of one command on two identical hosts differ from each other: times, random keys, salts, caches with
 //! addresses in them. So each *fact* of each path (its kind, owner, mode, content, target, each extended attribute, its
 //! modification time) is compared by itself: where the two direct runs have the same value and the host with the applied
-//! change has another, that is an infidelity. Nothing is left out by name, except that a path which Greenroom's published
+//! change has another, that is an infidelity. Two runs side by side may well write in the same tick of the kernel's clock: a time
+//! from while they ran is chance even where both have it. Nothing is left out by name, except that a path which Greenroom's published
 //! list calls volatile (or data of a store) is counted apart.
 
 use super::tree::{Facts, Tree};
@@ -32,8 +33,8 @@ pub(crate) struct Verdict {
     pub(crate) chance: usize,
 }
 
-/// Compares `tree` with what `one` and `two` agree on.
-pub(crate) fn judge(one: &Tree, two: &Tree, tree: &Tree, policy: &Policy) -> Verdict {
+/// Compares `tree` with what `one` and `two` agree on; both began at `since`, in seconds since 1970.
+pub(crate) fn judge(one: &Tree, two: &Tree, tree: &Tree, since: f64, policy: &Policy) -> Verdict {
     let mut verdict = Verdict::default();
     let paths: BTreeSet<&PathBuf> = one.keys().chain(two.keys()).chain(tree.keys()).collect();
     for path in paths {
@@ -41,7 +42,7 @@ pub(crate) fn judge(one: &Tree, two: &Tree, tree: &Tree, policy: &Policy) -> Ver
         if [a, b].map(|facts| facts.map(timeless)).windows(2).any(|pair| pair[0] != pair[1]) {
             verdict.chance += 1;
         }
-        let Some(what) = disagreement(a, b, c) else { continue };
+        let Some(what) = disagreement(a, b, c, since) else { continue };
         let difference = Difference { path: path.clone(), what };
         let is_dir = [a, b, c].into_iter().flatten().all(|facts| facts["kind"] == "Directory");
         // The time of a directory in which only volatile things are is the time of the last of these.
@@ -57,7 +58,7 @@ pub(crate) fn judge(one: &Tree, two: &Tree, tree: &Tree, policy: &Policy) -> Ver
 
 /// Compares two trees that should be equal.
 pub(crate) fn equal(expected: &Tree, found: &Tree, policy: &Policy) -> Verdict {
-    judge(expected, expected, found, policy)
+    judge(expected, expected, found, f64::INFINITY, policy)
 }
 
 fn timeless(facts: &Facts) -> Facts {
@@ -65,9 +66,14 @@ fn timeless(facts: &Facts) -> Facts {
 }
 
 /// The facts that `a` and `b` agree on and `c` does not have. Where the kind is wrong, nothing else is told.
-fn disagreement(a: Option<&Facts>, b: Option<&Facts>, c: Option<&Facts>) -> Option<String> {
+fn disagreement(a: Option<&Facts>, b: Option<&Facts>, c: Option<&Facts>, since: f64) -> Option<String> {
     let value = |facts: Option<&Facts>, name: &str| facts.and_then(|facts| facts.get(name).cloned());
-    let wrong = |name: &str| value(a, name) == value(b, name) && value(a, name) != value(c, name);
+    let chance = |name: &str, value: Option<String>| {
+        name == "mtime" && value.and_then(|time| time.parse::<f64>().ok()).is_some_and(|time| time >= since)
+    };
+    let wrong = |name: &str| {
+        value(a, name) == value(b, name) && value(a, name) != value(c, name) && !chance(name, value(a, name))
+    };
     let tell = |name: &str| {
         let [is, was] = [c, a].map(|facts| value(facts, name).unwrap_or_else(|| "none".to_owned()));
         format!("{name} is {}, not {}", short(&is), short(&was))
@@ -133,14 +139,14 @@ mod tests {
             ("/gone", &[]),
             ("/var/log/a", &[]),
         ]);
-        let same = judge(&one, &two, &one, &policy);
+        let same = judge(&one, &two, &one, 100.0, &policy);
         assert_eq!((same.wrong.len(), same.left_out.len(), same.chance), (0, 0, 1));
         let other = tree(&[
             ("/a", &[("mode", "2"), ("content", "x")]),
             ("/key", &[("content", "r3"), ("xattr", "new")]),
             ("/new", &[]),
         ]);
-        let found = judge(&one, &two, &other, &policy);
+        let found = judge(&one, &two, &other, 100.0, &policy);
         let wrong: Vec<String> = found.wrong.iter().map(|d| format!("{}: {}", d.path.display(), d.what)).collect();
         assert_eq!(
             wrong,
@@ -152,6 +158,15 @@ mod tests {
             ]
         );
         assert_eq!(found.left_out.len(), 1, "{:?}", found.left_out);
+    }
+
+    #[test]
+    fn a_time_from_before_the_runs_is_no_chance() {
+        let policy = Policy::new("", vec![], vec![]).unwrap();
+        let at = |old, new| tree(&[("/set", &[("mtime", old)]), ("/made", &[("mtime", new)])]);
+        let (runs, applied) = (at("99.5", "101.25"), at("99.75", "102.5"));
+        let found = judge(&runs, &runs, &applied, 100.0, &policy);
+        assert_eq!(found.wrong.iter().map(|d| d.what.as_str()).collect::<Vec<_>>(), ["mtime is 99.75, not 99.5"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use greenroom_testkit::lab::{Boot, Lab, LabHost, Output};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// The longest that one change may take.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -90,6 +90,7 @@ impl Bench {
     pub(crate) fn run(&mut self, case: &Case) -> Result<Outcome, String> {
         let [one, two, three] = self.hosts(case)?;
         let change = case.change;
+        let since = UNIX_EPOCH.elapsed().map_err(text)?.as_secs_f64();
         thread::scope(|scope| {
             let one = scope.spawn(move || direct(one, change));
             let two = scope.spawn(move || direct(two, change));
@@ -98,7 +99,7 @@ impl Bench {
                 |ended: thread::Result<_>| ended.unwrap_or_else(|_| Err("a thread of the case failed".to_owned()));
             let (one, two) = (join(one.join()), join(two.join()));
             let three = three.join().unwrap_or_else(|_| Err("a thread of the case failed".to_owned()));
-            Ok(compare(&one?, &two?, &three?))
+            Ok(compare(&one?, &two?, &three?, since))
         })
     }
 }
@@ -156,14 +157,14 @@ fn rehearsed(mut host: LabHost, change: &str) -> Result<Rehearsed, String> {
     Ok(Rehearsed { entries, policy, before, rehearsed, applied: after, undone, took: [rehearse, apply, undo] })
 }
 
-fn compare(one: &Direct, two: &Direct, three: &Rehearsed) -> Outcome {
+fn compare(one: &Direct, two: &Direct, three: &Rehearsed, since: f64) -> Outcome {
     let policy = &three.policy;
     let mut units = units_that_differ("after apply", [&one.look.units, &two.look.units], &three.applied.units);
     units.extend(units_that_differ("after undo", [&three.before.units; 2], &three.undone.units));
     let [rehearse, apply, undo] = three.took;
     Outcome {
         entries: three.entries,
-        applied: judge::judge(&one.look.tree, &two.look.tree, &three.applied.tree, policy),
+        applied: judge::judge(&one.look.tree, &two.look.tree, &three.applied.tree, since, policy),
         untouched: judge::equal(&three.before.tree, &three.rehearsed, policy),
         undone: judge::equal(&three.before.tree, &three.undone.tree, policy),
         units,

@@ -1,6 +1,9 @@
 //! All that Greenroom does on sockets. It knows no product rule: who may talk to whom is a parameter.
 //!
-//! One room so far: [`egress`], the only way out of a rehearsal copy.
+//! Rooms: [`egress`], the only way out of a rehearsal copy; [`tls`], a certificate authority and mutual TLS; [`client`], the
+//! other end of a server with TLS.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod egress;
+pub mod tls;

@@ -1,0 +1,195 @@
+//! Requests with JSON, and answers that come line by line.
+
+use std::io::BufReader;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+
+use super::Url;
+use crate::tls::Identity;
+
+/// The time to connect and to get an answer to an ordinary request.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The largest answer.
+const MAX_ANSWER: u64 = 256 << 20;
+
+/// A server that is asked.
+pub struct Http {
+    agent: ureq::Agent,
+    url: Url,
+    token: Option<String>,
+}
+
+/// Why there is no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The certificates can't be used.
+    #[error("cannot use the certificates")]
+    Certificates(#[source] ureq::Error),
+    /// The server can't be reached.
+    #[error("cannot reach {url}")]
+    Reach {
+        /// The server.
+        url: Url,
+        /// Why not.
+        source: ureq::Error,
+    },
+    /// The server says no.
+    #[error("{url} answered {status}")]
+    Status {
+        /// The server.
+        url: Url,
+        /// The HTTP status.
+        status: u16,
+        /// The body.
+        body: String,
+    },
+    /// The answer is not what it should be.
+    #[error("the answer of {url} cannot be read")]
+    Answer {
+        /// The server.
+        url: Url,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Http {
+    /// A server whose authority is given in PEM.
+    ///
+    /// # Errors
+    /// The authority or the identity is no PEM.
+    pub fn new(
+        url: Url,
+        authority: &str,
+        identity: Option<&Identity>,
+        token: Option<String>,
+    ) -> Result<Self, HttpError> {
+        let root = Certificate::from_pem(authority.as_bytes()).map_err(HttpError::Certificates)?;
+        let shown = match identity {
+            None => None,
+            Some(identity) => {
+                let chain = Certificate::from_pem(identity.certificate.as_bytes()).map_err(HttpError::Certificates)?;
+                let key = PrivateKey::from_pem(identity.key.as_bytes()).map_err(HttpError::Certificates)?;
+                Some(ClientCert::new_with_certs(&[chain], key))
+            }
+        };
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .root_certs(RootCerts::new_with_certs(&[root]))
+            .client_cert(shown)
+            .build();
+        let config = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .timeout_connect(Some(LIMIT))
+            .timeout_recv_response(Some(LIMIT))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .user_agent(concat!("greenroom/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self { agent: config.into(), url, token })
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// `GET`, with JSON as the answer.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, HttpError> {
+        let request = self.agent.get(format!("{}{path}", self.url));
+        self.answer(self.with_token(request).call())
+    }
+
+    /// `POST` of JSON, with JSON as the answer.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, HttpError> {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        self.answer(self.with_token(request).send_json(body))
+    }
+
+    /// `DELETE`, with JSON as the answer.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, HttpError> {
+        let request = self.agent.delete(format!("{}{path}", self.url));
+        self.answer(self.with_token(request).call())
+    }
+
+    /// `GET` of server-sent events: the `data` of one after the other, as they come.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn events(&self, path: &str) -> Result<Lines, HttpError> {
+        let request = self.agent.get(format!("{}{path}", self.url)).header("accept", "text/event-stream");
+        let answer = self.with_token(request).call();
+        let answer = answer.map_err(|source| HttpError::Reach { url: self.url.clone(), source })?;
+        let (head, body) = answer.into_parts();
+        if !head.status.is_success() {
+            let body = body.into_with_config().limit(1 << 20).read_to_string().unwrap_or_default();
+            return Err(HttpError::Status { url: self.url.clone(), status: head.status.as_u16(), body });
+        }
+        Ok(Lines { from: Box::new(BufReader::new(body.into_reader())), url: self.url.clone() })
+    }
+
+    fn with_token<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    fn answer<T: DeserializeOwned>(
+        &self,
+        answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<T, HttpError> {
+        let mut answer = answer.map_err(|source| HttpError::Reach { url: self.url.clone(), source })?;
+        let bad = |source| HttpError::Answer { url: self.url.clone(), source };
+        let status = answer.status();
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
+        let body = body.map_err(|error| bad(Box::new(error)))?;
+        if !status.is_success() {
+            return Err(HttpError::Status { url: self.url.clone(), status: status.as_u16(), body });
+        }
+        serde_json::from_str(&body).map_err(|error| bad(Box::new(error)))
+    }
+}
+
+/// Events as they come.
+pub struct Lines {
+    from: Box<dyn std::io::BufRead + Send>,
+    url: Url,
+}
+
+impl Iterator for Lines {
+    type Item = Result<String, HttpError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            match self.from.read_line(&mut line) {
+                Ok(0) => return None,
+                Ok(_) => {
+                    if let Some(data) = line.strip_prefix("data:") {
+                        return Some(Ok(data.trim().to_owned()));
+                    }
+                }
+                Err(error) => return Some(Err(HttpError::Answer { url: self.url.clone(), source: Box::new(error) })),
+            }
+        }
+    }
+}

@@ -11,12 +11,15 @@
 //! * [`policy`]: which paths are volatile, data or never transplanted.
 //! * [`document`]: a TOML text with the places of all that is in it; [`change`]: the change file that a person writes.
 //! * [`system`]: the system file: hosts, services, people, policies; and which hosts somebody means.
+//! * [`api`]: the bodies of the HTTPS API.
 //! * [`rehearsal`]: the record of a rehearsal and its verdict.
+//! * [`rollout`]: a change of many hosts as one. [`wire`]: what control plane and agents say to each other.
 //! * [`drift`]: how a host differs from its record, and who did it.
 //! * [`parity`]: how two systems differ, by what it means.
 //! * [`textdiff`], [`hint`]: unified diffs; the nearest valid name.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod change;
 pub mod changeset;
 pub mod document;
@@ -30,8 +33,10 @@ pub mod path;
 pub mod plan;
 pub mod policy;
 pub mod rehearsal;
+pub mod rollout;
 pub mod system;
 pub mod textdiff;
+pub mod wire;
 
 pub use changeset::{Changeset, Entry, Op};
 pub use hash::ContentHash;

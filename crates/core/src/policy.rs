@@ -140,8 +140,8 @@ const OWN: &[&str] = &[
     "/**/.greenroom/**",
     "/.greenroom",
     "/etc/apt/apt.conf.d/zz99greenroom-copy",
-    "/etc/systemd/system/greenroom-{watch.service,scrub.service,scrub.timer}",
-    "/etc/systemd/system/*.wants/greenroom-{watch.service,scrub.timer}",
+    "/etc/systemd/system/greenroom-{agent.service,watch.service,scrub.service,scrub.timer}",
+    "/etc/systemd/system/*.wants/greenroom-{agent.service,watch.service,scrub.timer}",
 ];
 
 /// A pattern that cannot be used.

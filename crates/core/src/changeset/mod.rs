@@ -194,6 +194,22 @@ impl Changeset {
         hasher.finalize().into()
     }
 
+    /// The identity that it had if all happened at one time: equal for changes that do the same on different hosts.
+    #[must_use]
+    pub fn timeless_id(&self) -> ContentHash {
+        let timeless = |node: &Option<Box<Node>>| {
+            node.as_ref().map(|node| Box::new(Node { mtime: crate::Mtime::default(), ..(**node).clone() }))
+        };
+        let entries = self.entries.iter().map(|entry| Entry {
+            path: entry.path.clone(),
+            before: timeless(&entry.before),
+            after: timeless(&entry.after),
+        });
+        // What differs in time alone is no difference.
+        let entries = entries.filter(|entry| entry.before != entry.after).collect();
+        Self { entries, dir_times: Vec::new() }.id()
+    }
+
     /// The change from the state after `self` to the state after `later`, where both start from the same tree.
     ///
     /// With cumulative captures of one copy this gives what happened between two of them.

@@ -1,0 +1,319 @@
+//! What is said over the control plane's HTTPS API by people's programs: the bodies of requests and answers.
+//!
+//! Each body is one JSON object. What the API offers, with the role that each call needs, is the table of `server::api`; the
+//! OpenAPI document is made from both.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rollout::{Outcome, Phase};
+use crate::wire::{Failed, Note, Rehearse};
+
+/// Something went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// What happened.
+    pub error: String,
+    /// Why.
+    #[serde(default)]
+    pub causes: Vec<String>,
+    /// What to do next.
+    #[serde(default)]
+    pub hints: Vec<String>,
+}
+
+/// `POST /v1/enrolments`: let a host in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewEnrolment {
+    /// The name that it will have.
+    pub host: String,
+    /// How long its token is good for, in seconds; an hour where nothing is said.
+    #[serde(default)]
+    pub valid_s: Option<u64>,
+}
+
+/// All that a host needs to enrol itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Invitation {
+    /// The name that it will have.
+    pub host: String,
+    /// Where the control plane is.
+    pub urls: Vec<String>,
+    /// Its authority, in PEM.
+    pub authority: String,
+    /// Good for one enrolment.
+    pub token: String,
+}
+
+/// `POST /v1/enrol`, without a token in the header: the invitation's is in the body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Enrol {
+    /// The invitation's.
+    pub token: String,
+    /// A signing request, in PEM.
+    pub request: String,
+}
+
+/// `POST /v1/agent/renew`, with the certificate that is still good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Renew {
+    /// A signing request, in PEM.
+    pub request: String,
+}
+
+/// A host is let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Enrolled {
+    /// Its name.
+    pub host: String,
+    /// Its certificate, in PEM.
+    pub certificate: String,
+    /// When that ends, in seconds since 1970.
+    pub not_after: i64,
+}
+
+/// `POST /v1/tokens`: let a person in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewToken {
+    /// The person.
+    pub name: String,
+    /// `viewer`, `developer`, `operator` or `admin`.
+    pub role: String,
+    /// How long it is good for, in seconds; 90 days where nothing is said.
+    #[serde(default)]
+    pub valid_s: Option<u64>,
+}
+
+/// A new token. It is shown this once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MadeToken {
+    /// Its name, to revoke it by.
+    pub id: String,
+    /// The secret.
+    pub token: String,
+}
+
+/// A token as it is on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Token {
+    /// Its name.
+    pub id: String,
+    /// The person.
+    pub name: String,
+    /// What it allows.
+    pub role: String,
+    /// Milliseconds since 1970.
+    pub created: i64,
+    /// When it ends.
+    pub expires: Option<i64>,
+    /// When it was revoked.
+    pub revoked: Option<i64>,
+    /// When it was used last.
+    pub last_used: Option<i64>,
+}
+
+/// `GET /v1/hosts`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Hosts {
+    /// Every host that was enrolled, by name.
+    pub hosts: Vec<Host>,
+}
+
+/// One host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// Its name.
+    pub host: String,
+    /// Whether its stream is open.
+    pub in_touch: bool,
+    /// When it was heard last, in milliseconds since 1970.
+    pub last_seen: Option<i64>,
+    /// The version of its agent.
+    pub version: Option<String>,
+    /// The change that has it.
+    pub held_by: Option<String>,
+    /// Whether it was shut out.
+    pub revoked: bool,
+    /// What `greenroom status --json` said there last.
+    pub status: Option<serde_json::Value>,
+}
+
+/// `POST /v1/rehearsals`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewRehearsal {
+    /// The hosts: names, `role:web`, `service:shop`, `all`.
+    pub on: Vec<String>,
+    /// What.
+    pub rehearse: Rehearse,
+}
+
+/// `POST /v1/changes`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewChange {
+    /// The rehearsal.
+    pub rehearsal: String,
+    /// Why.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// Apply although it is not ready, because of this.
+    #[serde(default)]
+    pub force_verdict: Option<String>,
+    /// Stop and ask after so many batches.
+    #[serde(default)]
+    pub pause_after: Option<usize>,
+}
+
+/// `POST /v1/changes/ID/undo`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Undo {
+    /// Why.
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+/// Something was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Begun {
+    /// Its name: `r7`, `c5`.
+    pub id: String,
+    /// The hosts.
+    pub hosts: Vec<String>,
+}
+
+/// `GET /v1/rehearsals/ID`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Rehearsal {
+    /// Its name.
+    pub id: String,
+    /// What was rehearsed.
+    pub rehearse: Rehearse,
+    /// Who asked for it.
+    pub person: String,
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// Whether every host has answered.
+    pub over: bool,
+    /// Each host's.
+    pub hosts: BTreeMap<String, OnHost>,
+    /// Hosts on which the change does the same, most first.
+    pub alike: Vec<Vec<String>>,
+}
+
+/// A rehearsal on one host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum OnHost {
+    /// It waits for the host, or runs.
+    Running,
+    /// It was held.
+    Held {
+        /// What `rehearse --json` prints there.
+        record: serde_json::Value,
+    },
+    /// It could not be held.
+    Failed {
+        /// Why.
+        failed: Failed,
+    },
+}
+
+/// `GET /v1/changes/ID`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// Its name.
+    pub id: String,
+    /// `apply` or `undo`.
+    pub kind: String,
+    /// The rehearsal that it comes from.
+    pub rehearsal: Option<String>,
+    /// The change that it takes back.
+    pub of: Option<String>,
+    /// Who wants it.
+    pub person: String,
+    /// Why.
+    pub why: Option<String>,
+    /// When it began, in milliseconds since 1970.
+    pub at: i64,
+    /// When it was over.
+    pub ended_at: Option<i64>,
+    /// How far it is.
+    pub phase: Phase,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Why it is taken back, or paused.
+    pub reason: Option<String>,
+    /// Each host's part.
+    pub hosts: BTreeMap<String, Part>,
+}
+
+/// One host's part of a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Part {
+    /// How far it is.
+    pub step: crate::rollout::Step,
+    /// The change's name on the host.
+    pub local: Option<String>,
+    /// What the host said last, where it was trouble.
+    pub trouble: Option<String>,
+}
+
+/// One event of a rehearsal or a change, as a server-sent event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A host says what goes on there.
+    Note {
+        /// The host.
+        host: String,
+        /// What.
+        note: Note,
+    },
+    /// A host is further.
+    Host {
+        /// The host.
+        host: String,
+        /// How far, in a word.
+        step: String,
+        /// What it said, where it was trouble.
+        trouble: Option<String>,
+    },
+    /// The whole is further.
+    Phase {
+        /// How far, in words.
+        phase: String,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// It is over; nothing comes after this.
+    Over {
+        /// How, in a word.
+        outcome: String,
+    },
+}
+
+/// `POST /v1/hosts/HOST/run`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// The words after `greenroom`.
+    pub argv: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ran {
+    /// The exit status.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// `GET /v1/log`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Log {
+    /// Entries of the control plane's ledger, oldest first.
+    pub entries: Vec<serde_json::Value>,
+}

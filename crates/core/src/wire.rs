@@ -1,0 +1,287 @@
+//! What the control plane and the agent of a host say to each other: JSON, one message a frame, over the one stream that the
+//! agent opens.
+//!
+//! # Commands
+//! Every [`Command`] has a name that is never given again, and is done at most once: the agent writes down that it begins
+//! before it does, and what came of it before it says so. After a broken connection the control plane sends again what was
+//! not answered, and the agent answers what it did already out of its journal. A command of a change carries the *fence* of
+//! who drives that change; the agent does not follow one that is lower than another that it has seen for the same change.
+//!
+//! # Reports
+//! What happens on the host by itself (its ledger's entries) goes the other way, numbered; the control plane says up to which
+//! number it has them, and the agent sends those after it again when they meet again.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rehearsal::Rehearsal;
+
+/// The version of this language. A control plane refuses agents of another one by naming both.
+pub const PROTOCOL: u32 = 1;
+
+/// The largest message, in bytes. What is larger travels as a blob.
+pub const MAX_MESSAGE: usize = 32 << 20;
+
+/// From the control plane to an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum ToAgent {
+    /// The agent is known and heard.
+    Welcome {
+        /// The host that the agent is taken for.
+        host: String,
+        /// Reports are on record up to this number.
+        reported: u64,
+    },
+    /// The agent can't be served.
+    Goodbye {
+        /// Why.
+        why: String,
+    },
+    /// Something to do.
+    Do(Command),
+    /// The answer to this command is on record: the agent may forget it.
+    Recorded {
+        /// The command.
+        id: String,
+    },
+    /// Reports are on record up to this number.
+    Reported {
+        /// The number.
+        upto: u64,
+    },
+}
+
+/// From an agent to the control plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "snake_case")]
+pub enum FromAgent {
+    /// The first message.
+    Hello {
+        /// See [`PROTOCOL`].
+        protocol: u32,
+        /// The program's version.
+        version: String,
+    },
+    /// The command has begun.
+    Begun {
+        /// The command.
+        id: String,
+    },
+    /// Something a person who waits wants to see.
+    Progress {
+        /// The command.
+        id: String,
+        /// What.
+        #[serde(flatten)]
+        note: Note,
+    },
+    /// The command is over.
+    Done {
+        /// The command.
+        id: String,
+        /// What came of it.
+        answer: Answer,
+    },
+    /// Something that happened on the host.
+    Report(Report),
+    /// How the host is, whenever that changes.
+    Status {
+        /// What `greenroom status --json` prints.
+        status: serde_json::Value,
+    },
+}
+
+/// What goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Note {
+    /// Something begins.
+    Begins(String),
+    /// Output of the change itself.
+    Output(String),
+    /// Something worth a line of its own.
+    Note(String),
+}
+
+/// An entry of the host's ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its number there.
+    pub seq: u64,
+    /// What kind of entry.
+    pub kind: String,
+    /// The entry.
+    pub entry: serde_json::Value,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// Its name.
+    pub id: String,
+    /// See the page of this module; 0 for what belongs to no change.
+    #[serde(default)]
+    pub fence: u64,
+    /// The person who wants it, for the host's own ledger.
+    pub person: String,
+    /// What.
+    pub verb: Verb,
+}
+
+/// What can be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Verb {
+    /// Rehearse a change on a copy of the host.
+    Rehearse(Box<Rehearse>),
+    /// Check everything, stage everything, hold the host's lock, and wait.
+    Prepare {
+        /// The change of the fleet.
+        change: String,
+        /// What it is.
+        what: What,
+        /// Why.
+        why: Option<String>,
+        /// How long to wait for the next word before everything is released, in seconds.
+        hold_s: u64,
+    },
+    /// Go through with what was prepared.
+    Commit {
+        /// The change of the fleet.
+        change: String,
+    },
+    /// Leave the host as if the change had never been sent: drop what is prepared, take back what is in place, and never begin
+    /// it later.
+    Unwind {
+        /// The change of the fleet.
+        change: String,
+        /// Why.
+        why: String,
+    },
+    /// Run a command of this program on the host, as it would be run there.
+    Run {
+        /// The words after `greenroom`.
+        argv: Vec<String>,
+    },
+}
+
+/// What a host's part of a change is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum What {
+    /// Put a rehearsal in place.
+    Apply {
+        /// Its name on the host.
+        rehearsal: String,
+        /// Although it is not ready, because of this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        force_verdict: Option<String>,
+    },
+    /// Take a change back.
+    Undo {
+        /// Its name on the host.
+        local: String,
+    },
+}
+
+/// What is to be rehearsed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rehearse {
+    /// One command: program and arguments. Empty when there is a change file.
+    pub argv: Vec<String>,
+    /// The text of a change file.
+    pub file: Option<String>,
+    /// Shell commands that must succeed.
+    pub tests: Vec<String>,
+    /// `auto`, `yes` or `no`; empty: auto.
+    pub boot: String,
+    /// `packages`, `none` or `host`; empty: packages.
+    pub net: String,
+    /// Destinations that are allowed besides.
+    pub allow: Vec<String>,
+    /// Time limit of a step, in seconds.
+    pub timeout_s: Option<u64>,
+    /// What to call it.
+    pub name: Option<String>,
+    /// Why.
+    pub why: Option<String>,
+    /// Share of the host's cores and memory, in percent; 0: the default.
+    pub share: u32,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// The rehearsal was held; its verdict is in the record, its name there is the host's own.
+    Rehearsed {
+        /// The record.
+        record: Box<Rehearsal>,
+        /// The same on hosts where the change does the same, whatever the time was.
+        effect: String,
+    },
+    /// Everything fits and is staged.
+    Prepared {
+        /// Number of paths.
+        entries: usize,
+    },
+    /// It is in place.
+    Committed {
+        /// The change's name on the host.
+        local: String,
+        /// What `apply --json` prints.
+        report: serde_json::Value,
+    },
+    /// It failed and the host is as before.
+    TakenBack {
+        /// The change's name on the host, if it got one.
+        local: Option<String>,
+        /// Why.
+        why: String,
+    },
+    /// The host is as if the change had never been sent.
+    Unwound {
+        /// The host's change that took it back, if it was in place.
+        local: Option<String>,
+    },
+    /// A command was run.
+    Ran {
+        /// Its exit status.
+        code: i32,
+        /// Its standard output.
+        stdout: String,
+        /// Its standard error.
+        stderr: String,
+    },
+    /// It was not done.
+    Failed(Failed),
+}
+
+/// Why a command was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failed {
+    /// Whose turn it is.
+    pub class: Class,
+    /// What happened.
+    pub what: String,
+    /// Why.
+    #[serde(default)]
+    pub causes: Vec<String>,
+    /// What to do next.
+    #[serde(default)]
+    pub hints: Vec<String>,
+}
+
+/// Kinds of failure, as the exit status tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Wrong usage.
+    Usage,
+    /// A precondition does not hold; nothing was touched.
+    Refused,
+    /// A fault of the environment or of Greenroom.
+    Fault,
+}

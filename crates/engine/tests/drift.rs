@@ -90,7 +90,8 @@ fn act(dir: &Path, verb: &str, faults: &dyn Faults) -> Result<(), EngineError> {
         "revert" => revert(&state, &wanted, &asked(), &Silent).map(drop),
         _ => {
             let (id, force_verdict, health) = ("c1", None, Vec::new());
-            let wanted = apply::Wanted { root: &root, id, why: None, force_verdict, health, faults };
+            let (gate, rollout) = (&apply::Open, None);
+            let wanted = apply::Wanted { root: &root, id, why: None, force_verdict, health, gate, rollout, faults };
             undo(&state, &wanted, &asked(), &Silent).map(drop)
         }
     }

@@ -31,7 +31,7 @@ pub(crate) struct Drive<'a> {
     pub(crate) records: &'a Records,
     /// The changesets of the parts of files, by part, in the direction of the rehearsal. They can be large: they are here
     /// once, and who needs the other direction looks at the other side.
-    pub(crate) changesets: Vec<Option<Changeset>>,
+    pub(crate) changesets: &'a [Option<Changeset>],
     /// Whether the staged slots of another change are used (undo) or contents from the store.
     pub(crate) of: Option<&'a ChangeRecord>,
 }
@@ -104,20 +104,31 @@ impl Drive<'_> {
             match &record.parts[at].part {
                 Part::Files { .. } => self.files(record, at, &mut touched, services, jobs, options)?,
                 Part::Live { .. } => {
-                    if !touched {
-                        services.before(jobs, options).map_err(Stop::Failed)?;
-                    }
+                    self.first(touched, services, jobs, options)?;
                     touched = true;
                     self.live(record, at)?;
                 }
             }
         }
-        if !touched {
-            services.before(jobs, options).map_err(Stop::Failed)?;
-        }
+        self.first(touched, services, jobs, options)?;
         services.after(jobs, options, &self.changed(record.forward)).map_err(Stop::Failed)?;
         let commands: Vec<String> = options.health.iter().chain(self.tools.health).cloned().collect();
         services.healthy(if record.forward { &commands } else { &[] }).map_err(Stop::Failed)
+    }
+
+    /// What comes right before the first touch: the word to go on, and the services that stop for it.
+    fn first(
+        &self,
+        touched: bool,
+        services: &mut Services<'_>,
+        jobs: &[UnitAction],
+        options: &ApplyOptions,
+    ) -> Result<(), Stop> {
+        if touched {
+            return Ok(());
+        }
+        self.tools.gate.pass()?;
+        services.before(jobs, options).map_err(Stop::Failed)
     }
 
     /// What is different once the files are in place, or are back.
@@ -147,9 +158,7 @@ impl Drive<'_> {
         };
         let Some(changeset) = &self.changesets[at] else { return Ok(()) };
         if let Some(of) = self.of {
-            if !*touched {
-                services.before(jobs, options).map_err(Stop::Failed)?;
-            }
+            self.first(*touched, services, jobs, options)?;
             // An undo that was taken back brought the part back under a name of its own.
             let target = self.guard.host().in_place_by(&of.parts[at].host_id).map_err(|e| stop(*touched, e))?;
             let begun = *touched || !services.done.is_empty();
@@ -164,9 +173,7 @@ impl Drive<'_> {
                 .guard
                 .stage(id, changeset, self.tools.contents, self.tools.faults)
                 .map_err(|e| stop(*touched, e))?;
-            if !*touched {
-                services.before(jobs, options).map_err(Stop::Failed)?;
-            }
+            self.first(*touched, services, jobs, options)?;
             let begun = *touched || !services.done.is_empty();
             staged.commit(meta, self.tools.faults).map_err(|e| stop(begun, e))?;
         }

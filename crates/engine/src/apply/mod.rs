@@ -6,6 +6,7 @@
 
 mod drive;
 mod forget;
+mod gate;
 mod record;
 mod recover;
 mod refusal;
@@ -29,6 +30,8 @@ use serde::Serialize;
 
 pub(crate) use drive::{Drive, Ended, chain};
 pub use forget::{Forgotten, forget};
+use gate::Again;
+pub use gate::{Gate, Open};
 pub(crate) use record::place as home;
 pub use record::{ChangeRecord, Edit, Kind, PartRecord, Records, Standing, Step};
 pub use recover::recover;
@@ -58,6 +61,8 @@ pub(crate) struct Tools<'a> {
     pub(crate) contents: &'a dyn Contents,
     pub(crate) faults: &'a dyn Faults,
     pub(crate) progress: &'a dyn Progress,
+    /// Passed right before the first touch.
+    pub(crate) gate: &'a dyn Gate,
     /// Health commands besides those of the change file.
     pub(crate) health: &'a [String],
 }
@@ -90,6 +95,10 @@ pub struct Wanted<'a> {
     pub force_verdict: Option<String>,
     /// Commands that must succeed afterwards.
     pub health: Vec<String>,
+    /// Passed when everything fits and is staged, right before the first touch.
+    pub gate: &'a dyn Gate,
+    /// The change of the fleet that this is a part of.
+    pub rollout: Option<String>,
     /// Where to be interrupted, in tests.
     pub faults: &'a dyn Faults,
 }
@@ -183,8 +192,11 @@ pub fn apply(
     let shell = live_shell(&site);
     let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(pens(&site)) };
     let contents = FromBlobs(&state.blobs);
-    let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &wanted.health };
-    let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: None };
+    let again = || check_all(&site, &rehearsal.parts, &changesets);
+    let gate = Again { gate: wanted.gate, check: &again };
+    let tools = Tools { contents: &contents, faults: wanted.faults, progress, gate: &gate, health: &wanted.health };
+    let drive =
+        Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets: &changesets, of: None };
     drive.run(&mut record)?;
     close(state, &records, &record, asked, &tools)?;
     crate::drift::moved(state, &site, &guard, asked, &tools);
@@ -268,6 +280,7 @@ fn new_record(
         why: wanted.why.clone().or_else(|| rehearsal.why.clone()),
         at: asked.stamp(),
         actor: asked.actor.clone(),
+        rollout: wanted.rollout.clone(),
         notes: forced.into_iter().collect(),
         ..proof_record(rehearsal, &change)
     })
@@ -280,6 +293,7 @@ pub(crate) fn proof_record(rehearsal: &Rehearsal, name: &str) -> ChangeRecord {
         kind: Kind::Apply,
         of: None,
         rehearsal: rehearsal.rehearsal.clone(),
+        rollout: None,
         name: rehearsal.name.clone(),
         why: None,
         at: rehearsal.at.clone(),
@@ -362,6 +376,9 @@ pub(crate) fn close(
         "services": record.services,
         "notes": record.notes,
     });
+    if let Some(rollout) = &record.rollout {
+        detail["rollout"] = serde_json::json!(rollout);
+    }
     if !record.edits.is_empty() {
         detail["edits"] = serde_json::json!(record.edits);
     }

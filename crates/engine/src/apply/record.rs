@@ -111,6 +111,9 @@ pub struct ChangeRecord {
     /// The rehearsal that it comes from; empty when it comes from none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rehearsal: String,
+    /// The change of the fleet that this is this host's part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<String>,
     /// What the person calls it.
     pub name: String,
     /// Why.

@@ -7,7 +7,7 @@ use greenroom_host::apply::{Direction, Faults, HostState, Phase, Recovered};
 use greenroom_host::services::Manager;
 
 use super::record::{ChangeRecord, Kind, Records, Standing, Step};
-use super::{Drive, FromBlobs, Place, Report, Tools, close, host_error, undo};
+use super::{Drive, FromBlobs, Open, Place, Report, Tools, close, host_error, undo};
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
 
@@ -50,7 +50,7 @@ pub fn recover(
     };
     progress.note(&format!("{} {} was interrupted: finishing it", record.kind.word(), record.change));
     let contents = FromBlobs(&state.blobs);
-    let tools = Tools { contents: &contents, faults, progress, health: &[] };
+    let tools = Tools { contents: &contents, faults, progress, gate: &Open, health: &[] };
     if record.kind == Kind::Adopt {
         // Nothing of the tree was touched: the file engine has it on record, or it never was.
         if matches!(record.standing, Standing::Open) {
@@ -67,7 +67,14 @@ pub fn recover(
     };
     let shell = super::live_shell(&site);
     let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(super::pens(&site)) };
-    let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: of.as_ref() };
+    let drive = Drive {
+        place: &place,
+        tools: &tools,
+        guard: &guard,
+        records: &records,
+        changesets: &changesets,
+        of: of.as_ref(),
+    };
     match record.standing {
         Standing::Open if all_happened(&drive, &record)? => drive.finish(&mut record)?,
         Standing::Open => {

@@ -11,7 +11,7 @@ use greenroom_host::services::Manager;
 
 use super::record::{ChangeRecord, Kind, Records, Standing};
 use super::{
-    Drive, FromBlobs, Place, Report, Tools, Wanted, close, fresh, fresh_id, host_error, part_records, refusal,
+    Again, Drive, FromBlobs, Place, Report, Tools, Wanted, close, fresh, fresh_id, host_error, part_records, refusal,
 };
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
@@ -38,6 +38,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
         why: wanted.why.clone(),
         at: asked.stamp(),
         actor: asked.actor.clone(),
+        rollout: wanted.rollout.clone(),
         ..inverse_record(&of, &change)
     };
     crate::drift::about_to(&site)?;
@@ -45,8 +46,17 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     let shell = super::live_shell(&site);
     let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(super::pens(&site)) };
     let contents = FromBlobs(&state.blobs);
-    let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &wanted.health };
-    let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: Some(&of) };
+    let again = || check(&site, &host, &of, &changesets, &all);
+    let gate = Again { gate: wanted.gate, check: &again };
+    let tools = Tools { contents: &contents, faults: wanted.faults, progress, gate: &gate, health: &wanted.health };
+    let drive = Drive {
+        place: &place,
+        tools: &tools,
+        guard: &guard,
+        records: &records,
+        changesets: &changesets,
+        of: Some(&of),
+    };
     drive.run(&mut record)?;
     close(state, &records, &record, asked, &tools)?;
     crate::drift::moved(state, &site, &guard, asked, &tools);
@@ -60,6 +70,7 @@ pub(crate) fn inverse_record(of: &ChangeRecord, change: &str) -> ChangeRecord {
         change: change.to_owned(),
         kind: Kind::Undo,
         of: Some(of.change.clone()),
+        rollout: None,
         forward: !of.forward,
         parts: part_records(change, &parts),
         standing: Standing::Open,

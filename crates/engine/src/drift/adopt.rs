@@ -16,7 +16,7 @@ use super::look::{Finding, find};
 use super::select::{Selection, Toward, select, whole_packages};
 use super::{edits, facts, moves};
 use crate::apply::{
-    ChangeRecord, FromBlobs, Kind, Records, Report, Standing, Tools, close, fresh_id, host_error, part_records,
+    ChangeRecord, FromBlobs, Kind, Open, Records, Report, Standing, Tools, close, fresh_id, host_error, part_records,
 };
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
@@ -74,7 +74,7 @@ pub fn adopt(
         record.notes.extend(found.look.runtime.iter().map(|one| format!("taken on record: {}", one.detail)));
     }
     let contents = FromBlobs(&state.blobs);
-    let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &[] };
+    let tools = Tools { contents: &contents, faults: wanted.faults, progress, gate: &Open, health: &[] };
     progress.begin("putting it on record");
     records.begin(&record)?;
     if let Err(error) = put(&guard, &record, &changeset, &tools) {
@@ -134,6 +134,7 @@ pub(super) fn by_hand(
         kind,
         of: None,
         rehearsal: String::new(),
+        rollout: None,
         name: String::new(),
         why: None,
         at: asked.stamp(),

@@ -16,7 +16,7 @@ use super::look::{Finding, find};
 use super::select::{Toward, select, whole_packages};
 use super::{edits, moves, units};
 use crate::apply::{
-    ChangeRecord, Drive, FromBlobs, Kind, Place, Records, Report, Tools, close, conflicts, fresh_id, host_error,
+    ChangeRecord, Drive, FromBlobs, Kind, Open, Place, Records, Report, Tools, close, conflicts, fresh_id, host_error,
     live_shell, pens, refused,
 };
 use crate::site::Site;
@@ -68,9 +68,10 @@ pub fn revert(
     let shell = live_shell(&site);
     let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(pens(&site)) };
     let contents = FromBlobs(&state.blobs);
-    let tools = Tools { contents: &contents, faults: wanted.faults, progress, health: &[] };
+    let tools = Tools { contents: &contents, faults: wanted.faults, progress, gate: &Open, health: &[] };
     let changesets = vec![Some(changeset)];
-    let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: None };
+    let drive =
+        Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets: &changesets, of: None };
     drive.run(&mut record)?;
     close(state, &records, &record, asked, &tools)?;
     moves::moved(state, &site, &guard, asked, &tools);

@@ -16,7 +16,7 @@ use super::noise::Noise;
 use super::request::Request;
 use super::stagehand::{Common, Stagehand};
 use super::{hand, millis};
-use crate::apply::{self, ChangeRecord, Drive, Ended, FromBlobs, Place, Records, Tools, chain, host_error};
+use crate::apply::{self, ChangeRecord, Drive, Ended, FromBlobs, Open, Place, Records, Tools, chain, host_error};
 use crate::{EngineError, Progress, State};
 
 /// Names of the change and of its undo inside the copy.
@@ -85,12 +85,13 @@ fn put_and_take_back(
     };
     let place = Place { manager: second.manager(), shell: &shell, pens: None };
     let contents = FromBlobs(&state.blobs);
-    let tools = Tools { contents: &contents, faults: &NoFaults, progress, health: &[] };
+    let tools = Tools { contents: &contents, faults: &NoFaults, progress, gate: &Open, health: &[] };
     let changesets = apply::load(state, &record.parts)?;
-    let drive = Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets, of: None };
+    let drive =
+        Drive { place: &place, tools: &tools, guard: &guard, records: &records, changesets: &changesets, of: None };
     let mut change = apply::proof_record(record, NAMES[0]);
     let outcome = drive.run(&mut change);
-    drop(drive);
+    drop(changesets);
     match outcome {
         Ok(Ended::Done) => records.end(&change)?,
         Ok(Ended::TakenBack(why)) => {
@@ -130,7 +131,7 @@ fn take_back(back: &Back<'_>, change: &ChangeRecord, record: &mut Rehearsal) -> 
     greenroom_host::sys::memory::give_back();
     let changesets = apply::recorded(back.host, change)?;
     let Back { place, tools, guard, records, .. } = *back;
-    let drive = Drive { place, tools, guard, records, changesets, of: Some(change) };
+    let drive = Drive { place, tools, guard, records, changesets: &changesets, of: Some(change) };
     let mut undo = apply::inverse_record(change, NAMES[1]);
     match drive.run(&mut undo) {
         Ok(Ended::Done) => {

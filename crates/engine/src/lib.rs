@@ -8,15 +8,19 @@
 //! * [`drift`]: what differs on a host from its record, who did it; adopt it or take it back.
 //! * [`watch`]: the changes of a host as they happen. [`install`]: the services that do so, and the daily scrub.
 //! * [`system`]: the system file and its version; the first one.
+//! * [`agent`]: the host's side of a fleet.
+//! * [`fleet`]: many hosts as one. [`agent`]: the host's side of it.
 //! * [`parity`]: two systems against each other.
 //! * [`gc`]: what nothing needs any more. [`doctor`]: what of the environment is missing.
 //!
 //! Nothing here prints or reads the environment: progress goes to a [`Progress`], time and actor come in with the request.
 
+pub mod agent;
 pub mod apply;
 pub mod doctor;
 pub mod drift;
 pub mod error;
+pub mod fleet;
 pub mod gc;
 pub mod install;
 pub mod parity;

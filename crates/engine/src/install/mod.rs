@@ -1,4 +1,4 @@
-//! The services of Greenroom on a host: the watch, and the daily scrub.
+//! The services of Greenroom on a host: the watch, the daily scrub, and the agent where the host belongs to a control plane.
 //!
 //! [`install`] writes the units into the tree, enables them as `systemctl enable` does and, on the machine's own root, starts them;
 //! [`uninstall`] takes all of it away again. Both can be repeated. What lies there belongs to Greenroom's own paths
@@ -28,7 +28,7 @@ struct Unit {
     wanted_by: Option<&'static str>,
 }
 
-const ALL: [Unit; 3] = [
+const ALL: [Unit; 4] = [
     Unit {
         name: "greenroom-watch.service",
         text: include_str!("greenroom-watch.service"),
@@ -40,10 +40,14 @@ const ALL: [Unit; 3] = [
         text: include_str!("greenroom-scrub.timer"),
         wanted_by: Some("timers.target"),
     },
+    Unit { name: AGENT, text: include_str!("greenroom-agent.service"), wanted_by: Some("multi-user.target") },
 ];
 
+/// The unit of the agent.
+const AGENT: &str = "greenroom-agent.service";
+
 /// What a copy of the host must not start, and what is started here.
-pub const STARTED: [&str; 2] = ["greenroom-watch.service", "greenroom-scrub.timer"];
+pub const STARTED: [&str; 3] = ["greenroom-watch.service", "greenroom-scrub.timer", AGENT];
 
 /// Where the program is looked for in a tree that is not the machine's own.
 const PROGRAMS: [&str; 2] = ["usr/bin/greenroom", "usr/local/bin/greenroom"];
@@ -61,6 +65,8 @@ pub struct Wanted<'a> {
     pub program: &'a Path,
     /// Start the units, where systemd runs the tree.
     pub start: bool,
+    /// The agent too, or still.
+    pub agent: bool,
 }
 
 /// What was done to one thing.
@@ -89,7 +95,9 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Vec<Done>, EngineError> {
     let program = program(&root, wanted.program)?;
     let state = wanted.state.map_or_else(String::new, |state| format!("--state {} ", quoted(state)));
     let mut out = Vec::new();
-    for unit in &ALL {
+    let wants = |name: &str| name != AGENT || wanted.agent || root.join(UNITS).join(AGENT).exists();
+    let units: Vec<&Unit> = ALL.iter().filter(|unit| wants(unit.name)).collect();
+    for unit in &units {
         let text = unit.text.replace("@PROGRAM@", format!("{program} {state}").trim_end());
         let text = text.replace("@SCRUB@", SCRUB);
         out.push(write(&root, &format!("{UNITS}/{}", unit.name), &text)?);
@@ -105,7 +113,7 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Vec<Done>, EngineError> {
     if wanted.start && matches!(manager, Manager::Live) {
         let changed = out.iter().any(|one| one.done != "unchanged");
         systemctl(&manager, &["daemon-reload"])?;
-        for unit in STARTED {
+        for unit in STARTED.into_iter().filter(|name| units.iter().any(|unit| unit.name == *name)) {
             let runs = manager.systemctl(&["is-active", "--quiet", unit], PATIENCE)?.code == 0;
             if runs && !changed {
                 continue;

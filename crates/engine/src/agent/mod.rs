@@ -1,0 +1,275 @@
+//! The host's side of a fleet: does what the control plane sends, at most once each, and says what came of it.
+//!
+//! # What goes through here
+//! A [`Command`] comes in from whoever holds the stream, on a thread of its own, and [`Agent::handle`] returns when it is over.
+//! The [`journal`] has its name before anything is done and its answer before that is said: what comes again is answered out
+//! of it. A command that was under way when the agent was killed is never run again; [`settle`](Agent) reads out of the
+//! host's own records what became of it.
+//!
+//! Commands run beside each other, but those of one change one after the other, in whatever order they come: a *commit* that
+//! nothing was prepared for is refused, and once *unwind* was heard nothing of the change begins any more.
+//!
+//! A prepared change is a thread that waits at the [gate](crate::apply::Gate) of `engine::apply`, with everything staged and
+//! the host's lock held ([`held`]). It lives no longer than the agent: killed, `recover` drops what was staged, and the
+//! later *commit* is refused. What a host was told to leave it never begins, whatever arrives late ([`journal::Journal::leave`]).
+//!
+//! # What this is not
+//! It decides nothing across hosts: that is `core::rollout`, driven by `engine::fleet`, which this room meets only through
+//! `core::wire`. It is no second way to change a host: everything is the engine's verbs.
+
+mod held;
+mod journal;
+mod link;
+mod order;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use greenroom_core::wire::{Answer, Class, Command, Failed, FromAgent, Note, Report, Verb};
+use greenroom_host::apply::NoFaults;
+use greenroom_store::ledger::{Actor, Filter, Ledger as _};
+
+pub use self::link::{Link, serve};
+
+use self::held::Held;
+use self::journal::{Journal, Known};
+use crate::{Asked, EngineError, Progress, Silent, State};
+
+/// How the agent came to be on this host.
+#[derive(Clone)]
+pub struct Options {
+    /// The host's tree.
+    pub root: PathBuf,
+    /// The state directory.
+    pub state: PathBuf,
+    /// The environment of a rehearsed change.
+    pub env: Vec<(String, String)>,
+    /// The clock.
+    pub now: fn() -> jiff::Timestamp,
+    /// Runs this program with the words given, as a person on the host would.
+    pub run: fn(&[String]) -> std::io::Result<Ran>,
+}
+
+/// What a command of this program came to.
+pub struct Ran {
+    /// Its exit status.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// The agent of one host.
+pub struct Agent {
+    options: Options,
+    journal: Journal,
+    held: Mutex<BTreeMap<String, Held>>,
+    running: Mutex<BTreeSet<String>>,
+    /// One command of a change at a time.
+    turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+}
+
+/// Where what the agent says goes.
+pub type Say = dyn Fn(FromAgent) + Send + Sync;
+
+impl Agent {
+    /// Opens the journal, and finishes what a crash interrupted on this host.
+    ///
+    /// # Errors
+    /// The state cannot be opened, or what was interrupted cannot be finished.
+    pub fn open(options: Options) -> Result<Self, EngineError> {
+        let state = State::open(&options.state)?;
+        let journal = Journal::open(&options.state.join("agent"))?;
+        let agent =
+            Self { options, journal, held: Mutex::default(), running: Mutex::default(), turns: Mutex::default() };
+        crate::apply::recover(&state, agent.root(), &NoFaults, &agent.asked("greenroom agent", "recover"), &Silent)?;
+        Ok(agent)
+    }
+
+    fn root(&self) -> &Path {
+        &self.options.root
+    }
+
+    fn asked(&self, person: &str, command: &str) -> Asked {
+        let actor = Actor {
+            user: person.to_owned(),
+            from: Some("control plane".to_owned()),
+            command: Some(command.to_owned()),
+            ..Actor::default()
+        };
+        Asked { actor, now: self.options.now }
+    }
+
+    /// Does a command, unless it was done: then its answer is said again. Returns when it is over.
+    pub fn handle(&self, command: &Command, say: &Say) {
+        if !lock(&self.running).insert(command.id.clone()) {
+            // It is under way on another thread, which answers.
+            return;
+        }
+        let turn = change(&command.verb).map(|change| lock(&self.turns).entry(change.to_owned()).or_default().clone());
+        let one = turn.as_deref().map(lock);
+        let answer = self.once(command, say);
+        drop(one);
+        lock(&self.running).remove(&command.id);
+        say(FromAgent::Done { id: command.id.clone(), answer });
+    }
+
+    fn once(&self, command: &Command, say: &Say) -> Answer {
+        let answer = match self.journal.known(&command.id) {
+            Ok(Some(Known::Done(answer))) => return *answer,
+            Ok(Some(Known::Begun)) => self.settle(command),
+            Ok(None) => match self.begin(command) {
+                Ok(()) => {
+                    say(FromAgent::Begun { id: command.id.clone() });
+                    self.perform(command, say)
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        let answer = answer.unwrap_or_else(|error| Answer::Failed(failed(&error)));
+        match self.journal.done(&command.id, &answer) {
+            Ok(()) => answer,
+            // Nobody may believe what is not on record: a later try settles it.
+            Err(error) => Answer::Failed(failed(&error)),
+        }
+    }
+
+    fn begin(&self, command: &Command) -> Result<(), EngineError> {
+        if let Some(change) = change(&command.verb) {
+            self.journal.fence(change, command.fence)?;
+        }
+        self.journal.begin(&command.id)
+    }
+
+    fn perform(&self, command: &Command, say: &Say) -> Result<Answer, EngineError> {
+        match &command.verb {
+            Verb::Rehearse(order) => self.rehearse(command, order, say),
+            Verb::Prepare { change, what, why, hold_s } => self.prepare(command, change, what, why.as_ref(), *hold_s),
+            Verb::Commit { change } => self.commit(change),
+            Verb::Unwind { change, why } => self.unwind(command, change, why),
+            Verb::Run { argv } => {
+                let ran = (self.options.run)(argv).map_err(EngineError::system("run the command"))?;
+                Ok(Answer::Ran { code: ran.code, stdout: ran.stdout, stderr: ran.stderr })
+            }
+        }
+    }
+
+    /// What became of a command that an earlier life of this agent had begun.
+    fn settle(&self, command: &Command) -> Result<Answer, EngineError> {
+        let lost = |what: &str, hint: &str| Err(EngineError::refused(what, hint));
+        match &command.verb {
+            Verb::Rehearse(_) => {
+                lost("the agent was restarted while it rehearsed: nothing of that is left", "rehearse again")
+            }
+            Verb::Prepare { .. } => lost("the agent was restarted after it prepared: all was released", "apply again"),
+            Verb::Commit { change } => self.commit(change),
+            Verb::Unwind { change, why } => self.unwind(command, change, why),
+            Verb::Run { .. } => lost(
+                "the agent was restarted while it ran this: nobody knows how far it came",
+                "look at the host: greenroom status, greenroom log",
+            ),
+        }
+    }
+
+    fn rehearse(
+        &self,
+        command: &Command,
+        order: &greenroom_core::wire::Rehearse,
+        say: &Say,
+    ) -> Result<Answer, EngineError> {
+        let state = State::open(&self.options.state)?;
+        let request = order::request(order, &self.options)?;
+        let asked = self.asked(&command.person, &format!("rehearse ({})", command.id));
+        let told = Told { id: &command.id, say };
+        let record = crate::rehearsal::rehearse(&state, &request, &asked, &told)?;
+        let effect = order::effect(&state, &record)?;
+        Ok(Answer::Rehearsed { record: Box::new(record), effect })
+    }
+
+    /// What the host's ledger has after entry number `since`, at most `limit` entries.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn reports(&self, since: u64, limit: u64) -> Result<Vec<Report>, EngineError> {
+        let state = State::open(&self.options.state)?;
+        let listing = state.ledger.entries(&Filter { since, limit: Some(limit), ..Filter::default() })?;
+        let report = |entry: greenroom_store::ledger::Entry| {
+            let (seq, kind) = (entry.seq, entry.kind.clone());
+            Report { seq, kind, entry: serde_json::to_value(entry).unwrap_or_default() }
+        };
+        Ok(listing.entries.into_iter().map(report).collect())
+    }
+
+    /// The control plane has the answer on record.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn recorded(&self, id: &str) -> Result<(), EngineError> {
+        self.journal.forget(id)
+    }
+}
+
+/// Passes on what goes on.
+struct Told<'a> {
+    id: &'a str,
+    say: &'a Say,
+}
+
+impl Told<'_> {
+    fn tell(&self, note: Note) {
+        (self.say)(FromAgent::Progress { id: self.id.to_owned(), note });
+    }
+}
+
+impl Progress for Told<'_> {
+    fn begin(&self, what: &str) {
+        self.tell(Note::Begins(what.to_owned()));
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        self.tell(Note::Output(String::from_utf8_lossy(bytes).into_owned()));
+    }
+
+    fn note(&self, text: &str) {
+        self.tell(Note::Note(text.to_owned()));
+    }
+}
+
+fn change(verb: &Verb) -> Option<&str> {
+    match verb {
+        Verb::Prepare { change, .. } | Verb::Commit { change } | Verb::Unwind { change, .. } => Some(change),
+        Verb::Rehearse(_) | Verb::Run { .. } => None,
+    }
+}
+
+/// So many paths that are not as rehearsed are named.
+const PATHS: usize = 20;
+
+/// A failure as the control plane hears it.
+#[must_use]
+pub fn failed(error: &EngineError) -> Failed {
+    let mut causes = Vec::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        causes.push(inner.to_string());
+        cause = inner.source();
+    }
+    let (class, hints) = match error {
+        EngineError::Usage { hint, .. } => (Class::Usage, hint.iter().cloned().collect()),
+        EngineError::Refused { hint, .. } => (Class::Refused, hint.iter().cloned().collect()),
+        EngineError::Conflicts(conflicts) => {
+            let named = conflicts.paths.iter().take(PATHS);
+            causes.extend(named.map(|p| format!("{}: expected {}, found {}", p.path, p.expected, p.found)));
+            (Class::Refused, vec!["look at what changed there, and rehearse again".to_owned()])
+        }
+        _ => (Class::Fault, Vec::new()),
+    };
+    Failed { class, what: error.to_string(), causes, hints }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,150 @@
+//! A rehearsal on many hosts: each holds its own, on a copy of itself.
+
+use std::collections::BTreeMap;
+
+use greenroom_core::api;
+use greenroom_core::rehearsal::Rehearsal;
+use greenroom_core::wire::{Answer, Command, Rehearse, Verb};
+use greenroom_store::control::{Millis, NewCommand};
+use greenroom_store::ledger::Draft;
+use serde::{Deserialize, Serialize};
+
+use super::{Fleet, FleetError, answer};
+
+/// What is on record of it; the answers are in the mailboxes.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Order {
+    rehearse: Rehearse,
+    person: String,
+    at: Millis,
+    hosts: Vec<String>,
+}
+
+/// The kind of document that a rehearsal is.
+const KIND: &str = "rehearsal";
+
+impl Fleet {
+    /// Begins a rehearsal on hosts.
+    ///
+    /// # Errors
+    /// There is no such host; the state's.
+    pub async fn rehearse(&self, wanted: &api::NewRehearsal, person: &str) -> Result<api::Begun, FleetError> {
+        let hosts = self.select(&wanted.on).await?;
+        let id = self.next_id("r").await?;
+        let order = Order {
+            rehearse: wanted.rehearse.clone(),
+            person: person.to_owned(),
+            at: self.now(),
+            hosts: hosts.clone(),
+        };
+        let text = serde_json::to_string(&order).map_err(FleetError::damaged("the rehearsal"))?;
+        self.control.put_document(KIND, &id, &text, self.now()).await?;
+        let command = |host: &String| {
+            let verb = Verb::Rehearse(Box::new(wanted.rehearse.clone()));
+            let command = Command { id: name(&id, host), fence: 0, person: person.to_owned(), verb };
+            let body = serde_json::to_string(&command).map_err(FleetError::damaged("the command"))?;
+            Ok(NewCommand { id: command.id, host: host.clone(), fence: 0, body })
+        };
+        let commands = hosts.iter().map(command).collect::<Result<Vec<_>, FleetError>>()?;
+        self.control.enqueue(&commands, None, self.now()).await?;
+        Ok(api::Begun { id, hosts })
+    }
+
+    pub(super) async fn order(&self, id: &str) -> Result<Order, FleetError> {
+        let text = self.control.document(KIND, id).await?;
+        let text = text.ok_or_else(|| FleetError::Unknown(format!("there is no rehearsal {id}")))?;
+        serde_json::from_str(&text).map_err(FleetError::damaged(format!("rehearsal {id}")))
+    }
+
+    /// What each host answered so far.
+    pub(super) async fn answers(
+        &self,
+        id: &str,
+        order: &Order,
+    ) -> Result<BTreeMap<String, Option<Answer>>, FleetError> {
+        let mut out = BTreeMap::new();
+        for host in &order.hosts {
+            let command = self.control.command(&name(id, host)).await?;
+            out.insert(host.clone(), command.as_ref().map(answer).transpose()?.flatten());
+        }
+        Ok(out)
+    }
+
+    /// A rehearsal as far as it is.
+    ///
+    /// # Errors
+    /// There is none of this name; the state's.
+    pub async fn rehearsal(&self, id: &str) -> Result<api::Rehearsal, FleetError> {
+        let order = self.order(id).await?;
+        let answers = self.answers(id, &order).await?;
+        let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (host, answer) in &answers {
+            if let Some(Answer::Rehearsed { effect, .. }) = answer {
+                alike.entry(effect.clone()).or_default().push(host.clone());
+            }
+        }
+        let mut alike: Vec<Vec<String>> = alike.into_values().collect();
+        alike.sort_by_key(|hosts| std::cmp::Reverse(hosts.len()));
+        Ok(api::Rehearsal {
+            id: id.to_owned(),
+            rehearse: order.rehearse,
+            person: order.person,
+            at: order.at,
+            over: answers.values().all(Option::is_some),
+            hosts: answers.into_iter().map(|(host, answer)| (host, on_host(answer))).collect(),
+            alike,
+        })
+    }
+
+    /// A host has answered: those who follow the rehearsal hear of it.
+    pub(super) async fn rehearsed(&self, id: &str, host: &str) -> Result<(), FleetError> {
+        let now = self.rehearsal(id).await?;
+        let (step, trouble) = match now.hosts.get(host) {
+            Some(api::OnHost::Held { record }) => (record["verdict"].as_str().unwrap_or_default().to_owned(), None),
+            Some(api::OnHost::Failed { failed }) => ("failed".to_owned(), Some(failed.what.clone())),
+            _ => return Ok(()),
+        };
+        self.tell(id, &api::Event::Host { host: host.to_owned(), step, trouble }).await?;
+        if now.over {
+            let outcome = verdict(&now);
+            let detail = serde_json::json!({ "hosts": now.hosts.keys().collect::<Vec<_>>(), "outcome": outcome, "alike": now.alike });
+            let draft = Draft {
+                kind: "rehearsal".to_owned(),
+                rehearsal: Some(id.to_owned()),
+                why: now.rehearse.why.clone(),
+                detail,
+                ..Draft::default()
+            };
+            self.note(format!("rehearsal {id}"), &now.person, draft).await?;
+            self.tell(id, &api::Event::Over { outcome }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of a host's command.
+fn name(id: &str, host: &str) -> String {
+    format!("{id}.{host}")
+}
+
+fn on_host(answer: Option<Answer>) -> api::OnHost {
+    match answer {
+        None => api::OnHost::Running,
+        Some(Answer::Rehearsed { record, .. }) => {
+            api::OnHost::Held { record: serde_json::to_value(record).unwrap_or_default() }
+        }
+        Some(Answer::Failed(failed)) => api::OnHost::Failed { failed },
+        Some(other) => api::OnHost::Failed { failed: super::run::unexpected(&other) },
+    }
+}
+
+/// One word for all hosts.
+fn verdict(rehearsal: &api::Rehearsal) -> String {
+    let ready = |on: &api::OnHost| matches!(on, api::OnHost::Held { record } if record["verdict"] == "ready");
+    if rehearsal.hosts.values().all(ready) { "ready".to_owned() } else { "not ready".to_owned() }
+}
+
+/// What of a rehearsal is to be applied to a host: nothing when it did nothing there.
+pub(super) fn has_effect(record: &Rehearsal) -> bool {
+    record.entries > 0 || !record.parts.is_empty() || !record.actions.is_empty()
+}

@@ -1,0 +1,104 @@
+//! A command of the program on one host, and what comes back from hosts.
+
+use std::time::Duration;
+
+use greenroom_core::api;
+use greenroom_core::wire::{Answer, Class, Command, Failed, Note, Verb};
+use greenroom_store::control::{NewCommand, Outcome};
+
+use super::{Fleet, FleetError, answer};
+
+/// How long a person waits for a command on a host.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// How often the mailbox is looked at where no hint comes.
+const LOOK: Duration = Duration::from_millis(500);
+
+impl Fleet {
+    /// Runs a command of the program on a host and waits for what comes of it.
+    ///
+    /// # Errors
+    /// There is no such host, it is not in touch, or it did not answer.
+    pub async fn run(&self, host: &str, argv: &[String], person: &str) -> Result<api::Ran, FleetError> {
+        self.select(&[host.to_owned()]).await?;
+        let id = format!("{}.{host}", self.next_id("x").await?);
+        let verb = Verb::Run { argv: argv.to_vec() };
+        let command = Command { id: id.clone(), fence: 0, person: person.to_owned(), verb };
+        let body = serde_json::to_string(&command).map_err(FleetError::damaged("the command"))?;
+        self.control
+            .enqueue(&[NewCommand { id: id.clone(), host: host.to_owned(), fence: 0, body }], None, self.now())
+            .await?;
+        match self.wait_for(&id).await? {
+            Answer::Ran { code, stdout, stderr } => Ok(api::Ran { code, stdout, stderr }),
+            Answer::Failed(failed) => Err(FleetError::Host(failed)),
+            other => Err(FleetError::Host(unexpected(&other))),
+        }
+    }
+
+    /// Waits until a command has its answer.
+    pub(super) async fn wait_for(&self, id: &str) -> Result<Answer, FleetError> {
+        let mut watch = self.control.watch().await?;
+        let found = async {
+            loop {
+                if let Some(command) = self.control.command(id).await?
+                    && let Some(answer) = answer(&command)?
+                {
+                    return Ok(answer);
+                }
+                let _ = tokio::time::timeout(LOOK, watch.next()).await;
+            }
+        };
+        let late = || {
+            FleetError::refused(
+                format!("{id}: the host has not answered for {} s", LIMIT.as_secs()),
+                "greenroom status says whether it is in touch",
+            )
+        };
+        tokio::time::timeout(LIMIT, found).await.map_err(|_| late())?
+    }
+
+    /// Puts on record what commands came to; each of them at most once, and only from the host that it was for.
+    ///
+    /// # Errors
+    /// The state's: nothing is on record then, and the host is asked again.
+    pub async fn answered(&self, answers: &[(String, String, Answer)]) -> Result<(), FleetError> {
+        let outcome = |(host, id, answer): &(String, String, Answer)| {
+            let result = serde_json::to_string(answer).map_err(FleetError::damaged("the answer"))?;
+            Ok(Outcome { id: id.clone(), host: host.clone(), result })
+        };
+        let outcomes = answers.iter().map(outcome).collect::<Result<Vec<_>, FleetError>>()?;
+        self.control.complete(&outcomes, self.now()).await?;
+        for (host, id, _) in answers {
+            if let Some(rehearsal) =
+                id.strip_suffix(host.as_str()).and_then(|rest| rest.strip_suffix('.')).filter(|id| id.starts_with('r'))
+            {
+                self.rehearsed(rehearsal, host).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A host says what goes on: those who follow hear it.
+    ///
+    /// # Errors
+    /// The state's.
+    pub async fn went_on(&self, host: &str, id: &str, note: Note) -> Result<(), FleetError> {
+        let Some((subject, of)) = id.split_once('.') else { return Ok(()) };
+        if of != host {
+            return Ok(());
+        }
+        self.tell(subject, &api::Event::Note { host: host.to_owned(), note }).await
+    }
+}
+
+/// A host that answers something else than what was asked.
+pub(super) fn unexpected(answer: &Answer) -> Failed {
+    let what =
+        format!("the host answered something else: {}", format!("{answer:?}").chars().take(100).collect::<String>());
+    Failed {
+        class: Class::Fault,
+        what,
+        causes: Vec::new(),
+        hints: vec!["control plane and agent may be of different versions".to_owned()],
+    }
+}

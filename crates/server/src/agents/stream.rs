@@ -1,0 +1,159 @@
+//! One agent's stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use greenroom_core::wire::{Answer, FromAgent, MAX_MESSAGE, PROTOCOL, ToAgent};
+use greenroom_store::control::{NewReport, Standing};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::Seat;
+use crate::Shared;
+use crate::api::ApiError;
+use crate::door::Peer;
+
+/// The time for the first message.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// A stream on which nothing arrives for this long is over: an agent pings every 15 s.
+const DEAD: Duration = Duration::from_secs(60);
+
+/// Why a stream ended; the agent hears it where it still listens.
+enum Ended {
+    Gone,
+    Refused(String),
+    /// The control plane's state is out of reach: the agent comes again.
+    State,
+}
+
+/// Opens a stream for the host whose certificate was shown.
+///
+/// # Errors
+/// There was none, or it is revoked, expired or unknown.
+pub(crate) async fn accept(shared: Arc<Shared>, peer: &Peer, upgrade: WebSocketUpgrade) -> Result<Response, ApiError> {
+    let host = host(&shared, peer).await?;
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
+    let upgrade = upgrade.read_buffer_size(8 << 10).write_buffer_size(8 << 10);
+    Ok(upgrade.on_upgrade(move |socket| serve(shared, host, socket)))
+}
+
+/// The host that a connection's certificate is for.
+pub(crate) async fn host(shared: &Arc<Shared>, peer: &Peer) -> Result<String, ApiError> {
+    let Some(certificate) = &peer.certificate else {
+        return Err(ApiError::unauthorized("an agent shows its certificate"));
+    };
+    match shared.fleet.control().standing(certificate, shared.fleet.now()).await? {
+        Standing::Good(host) => Ok(host),
+        Standing::Revoked => Err(ApiError::unauthorized("the certificate was revoked")),
+        Standing::Expired => Err(ApiError::unauthorized("the certificate has expired")),
+        Standing::Unknown => Err(ApiError::unauthorized("the certificate is not on record")),
+    }
+}
+
+async fn serve(shared: Arc<Shared>, host: String, mut socket: WebSocket) {
+    let mut epoch = None;
+    let ended = stream(&shared, &host, &mut socket, &mut epoch).await;
+    if let Err(Ended::Refused(why)) = ended {
+        let _ = say(&mut socket, &ToAgent::Goodbye { why }).await;
+    }
+    let _ = timeout(HELLO, socket.send(Message::Close(None))).await;
+    if let Some(epoch) = epoch {
+        shared.streams.leave(&host, epoch);
+        let _ = shared.fleet.control().let_go_of_agent(&host, epoch).await;
+    }
+}
+
+async fn stream(shared: &Arc<Shared>, host: &str, socket: &mut WebSocket, held: &mut Option<u64>) -> Result<(), Ended> {
+    let version = match timeout(HELLO, hear(socket)).await.map_err(|_| Ended::Gone)?? {
+        FromAgent::Hello { protocol: PROTOCOL, version } => version,
+        FromAgent::Hello { protocol, .. } => {
+            let why = format!("it speaks version {protocol} of the agents' language, this control plane {PROTOCOL}");
+            return Err(Ended::Refused(why));
+        }
+        _ => return Err(Ended::Refused("the first message has to be hello".to_owned())),
+    };
+    let (control, now) = (shared.fleet.control(), || shared.fleet.now());
+    let epoch = control.hold_agent(host, shared.fleet.name(), &version, now()).await.map_err(|_| Ended::State)?;
+    let Some(epoch) = epoch else { return Err(Ended::Refused(format!("{host} was shut out"))) };
+    *held = Some(epoch);
+    let (to, mut from) = mpsc::unbounded_channel();
+    let reported = control.reported(host).await.map_err(|_| Ended::State)?;
+    say(socket, &ToAgent::Welcome { host: host.to_owned(), reported }).await?;
+    shared.streams.sit(host, Seat { epoch, to });
+    // What was sent on an earlier stream and not answered is sent again. What is queued from here on comes by `deliver`.
+    for command in control.commands_due(host).await.map_err(|_| Ended::State)? {
+        let Ok(body) = serde_json::from_str(&command.body) else { continue };
+        say(socket, &ToAgent::Do(body)).await?;
+        control.commands_sent(&[&command.id], now()).await.map_err(|_| Ended::State)?;
+    }
+    loop {
+        tokio::select! {
+            heard = timeout(DEAD, hear(socket)) => {
+                let message = heard.map_err(|_| Ended::Gone)??;
+                if let Some(reply) = take(shared, host, epoch, message).await? {
+                    say(socket, &reply).await?;
+                }
+            }
+            message = from.recv() => match message {
+                Some(message) => say(socket, &message).await?,
+                // A newer stream has the place.
+                None => return Err(Ended::Gone),
+            },
+        }
+    }
+}
+
+/// Puts on record what an agent says.
+async fn take(shared: &Arc<Shared>, host: &str, epoch: u64, message: FromAgent) -> Result<Option<ToAgent>, Ended> {
+    let (fleet, control) = (&shared.fleet, shared.fleet.control());
+    match message {
+        FromAgent::Hello { .. } => return Err(Ended::Refused("it said hello twice".to_owned())),
+        FromAgent::Begun { id } => {
+            control.command_progress(host, &id, "\"begun\"").await.map_err(|_| Ended::State)?;
+        }
+        FromAgent::Progress { id, note } => fleet.went_on(host, &id, note).await.map_err(|_| Ended::State)?,
+        FromAgent::Done { id, answer } => return done(shared, host, id, answer).await.map(Some),
+        FromAgent::Report(report) => {
+            let body = report.entry.to_string();
+            let new = NewReport { seq: report.seq, kind: report.kind, body };
+            let upto = control.add_reports(host, &[new], fleet.now()).await.map_err(|_| Ended::State)?;
+            return Ok(Some(ToAgent::Reported { upto }));
+        }
+        FromAgent::Status { status } => {
+            let text = status.to_string();
+            control.set_agent_status(host, epoch, &text, fleet.now()).await.map_err(|_| Ended::State)?;
+        }
+    }
+    Ok(None)
+}
+
+async fn done(shared: &Arc<Shared>, host: &str, id: String, answer: Answer) -> Result<ToAgent, Ended> {
+    let answers = [(host.to_owned(), id.clone(), answer)];
+    shared.fleet.answered(&answers).await.map_err(|_| Ended::State)?;
+    Ok(ToAgent::Recorded { id })
+}
+
+async fn say(socket: &mut WebSocket, message: &ToAgent) -> Result<(), Ended> {
+    let text = serde_json::to_string(message).map_err(|_| Ended::Gone)?;
+    match timeout(DEAD, socket.send(Message::Text(text.into()))).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Ended::Gone),
+    }
+}
+
+/// The next message. What is none ends the stream.
+async fn hear(socket: &mut WebSocket) -> Result<FromAgent, Ended> {
+    loop {
+        match socket.recv().await {
+            Some(Ok(Message::Text(text))) => {
+                return serde_json::from_str(text.as_str())
+                    .map_err(|error| Ended::Refused(format!("it said something that is no message: {error}")));
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            _ => return Err(Ended::Gone),
+        }
+    }
+}

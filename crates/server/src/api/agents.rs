@@ -1,0 +1,86 @@
+//! Calls of agents.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Extension, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use greenroom_core::api;
+
+use super::ApiError;
+use super::table::{Answer, Call, Who, read};
+use crate::agents::{accept, host};
+use crate::door::Peer;
+use crate::{Shared, auth};
+
+/// How long an agent's certificate is good for, in seconds. It renews it when a third of that has gone by.
+const LIFETIME: i64 = 7 * 24 * 3600;
+
+pub(super) fn calls() -> Vec<Call> {
+    vec![
+        Call {
+            method: "post",
+            path: "/v1/enrol",
+            about: "A host lets itself in, with the token of its invitation",
+            who: Who::Anybody,
+            body: Some(|g| g.subschema_for::<api::Enrol>()),
+            answer: Answer::Json(|g| g.subschema_for::<api::Enrolled>()),
+            route: post(enrol),
+        },
+        Call {
+            method: "post",
+            path: "/v1/agent/renew",
+            about: "An agent gets a new certificate for the one that is still good",
+            who: Who::Agent,
+            body: Some(|g| g.subschema_for::<api::Renew>()),
+            answer: Answer::Json(|g| g.subschema_for::<api::Enrolled>()),
+            route: post(renew),
+        },
+        Call {
+            method: "get",
+            path: "/v1/agent/stream",
+            about: "The stream of an agent (WebSocket)",
+            who: Who::Agent,
+            body: None,
+            answer: Answer::Stream,
+            route: get(stream),
+        },
+    ]
+}
+
+async fn enrol(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<api::Enrolled>, ApiError> {
+    let body: api::Enrol = read(&body)?;
+    // A request that can't be signed must not use up the token.
+    shared.authority.sign(&body.request, "trial", shared.fleet.now() / 1000, LIFETIME)?;
+    let host = shared.fleet.control().use_enrolment(&auth::hash(&body.token), shared.fleet.now()).await?;
+    let enrolled = certify(&shared, &host, &body.request).await?;
+    shared.fleet.noted("enrol", &host, &host).await?;
+    Ok(Json(enrolled))
+}
+
+async fn renew(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Json<api::Enrolled>, ApiError> {
+    let host = host(&shared, &peer).await?;
+    let body: api::Renew = read(&body)?;
+    Ok(Json(certify(&shared, &host, &body.request).await?))
+}
+
+async fn certify(shared: &Arc<Shared>, host: &str, request: &str) -> Result<api::Enrolled, ApiError> {
+    let signed = shared.authority.sign(request, host, shared.fleet.now() / 1000, LIFETIME)?;
+    shared.fleet.control().add_certificate(host, &signed.fingerprint, signed.not_after * 1000).await?;
+    Ok(api::Enrolled { host: host.to_owned(), certificate: signed.certificate, not_after: signed.not_after })
+}
+
+async fn stream(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, ApiError> {
+    accept(shared, &peer, upgrade).await
+}

@@ -1,0 +1,189 @@
+//! The table.
+
+use std::sync::Arc;
+
+use greenroom_core::api;
+use greenroom_core::rollout::Word;
+use greenroom_store::control::{NewToken, Role};
+use greenroom_store::ledger::{Filter, Ledger as _};
+
+use super::table::{Call, Caller, deleting, getting, posting};
+use super::{ApiError, agents, events};
+use crate::{Shared, auth};
+
+/// How long a person's token is good for where nothing is said, in seconds.
+const TOKEN_S: u64 = 90 * 24 * 3600;
+
+/// How long an invitation is.
+const INVITATION_S: u64 = 3600;
+
+/// Entries of the log in one answer.
+const PAGE: u64 = 1000;
+
+/// Every call.
+pub(super) fn calls() -> Vec<Call> {
+    let mut out = vec![
+        getting("/v1/hosts", Role::Viewer, "Every host: in touch or not, its drift, the change that has it", hosts),
+        deleting("/v1/hosts/{host}", Role::Admin, "Shut a host out: its certificates are good no more", shut_out),
+        posting(
+            "/v1/hosts/{host}/run",
+            Role::Viewer,
+            "Run a command of the program on a host, as a person would there",
+            run,
+        ),
+        posting("/v1/rehearsals", Role::Developer, "Rehearse a change on hosts", rehearse),
+        getting("/v1/rehearsals/{id}", Role::Viewer, "A rehearsal, as far as it is", rehearsal),
+        posting("/v1/changes", Role::Operator, "Put a rehearsal live on its hosts", apply),
+        getting("/v1/changes/{id}", Role::Viewer, "A change, as far as it is", change),
+        posting("/v1/changes/{id}/undo", Role::Operator, "Take a change back on all its hosts", undo),
+        posting("/v1/changes/{id}/continue", Role::Operator, "Go on with a change that is paused", go_on),
+        posting("/v1/changes/{id}/abort", Role::Operator, "Take back a change that is under way", abort),
+        getting("/v1/log", Role::Viewer, "The ledger, oldest first; `since=N` gives what comes after entry N", log),
+        posting("/v1/enrolments", Role::Admin, "Let a host in: a token for one enrolment", invite),
+        posting("/v1/tokens", Role::Admin, "Let a person in", make_token),
+        getting("/v1/tokens", Role::Admin, "Every token, without its secret", tokens),
+        deleting("/v1/tokens/{id}", Role::Admin, "Revoke a token", revoke_token),
+    ];
+    out.extend(events::calls());
+    out.extend(agents::calls());
+    out
+}
+
+type Answer<T> = Result<T, ApiError>;
+
+async fn hosts(shared: Arc<Shared>, _: Caller) -> Answer<api::Hosts> {
+    Ok(shared.fleet.hosts().await?)
+}
+
+async fn shut_out(shared: Arc<Shared>, caller: Caller) -> Answer<api::Hosts> {
+    let host = caller.part("host");
+    if !shared.fleet.control().revoke_agent(host, shared.fleet.now()).await? {
+        return Err(ApiError::not_found(format!("there is no host {host} that could be shut out")));
+    }
+    shared.fleet.noted("shut-out", host, &caller.token.name).await?;
+    Ok(shared.fleet.hosts().await?)
+}
+
+/// Commands that only look; what else may be run on a host takes an operator.
+const LOOKING: [&str; 8] = ["status", "drift", "diff", "log", "show", "manifest", "doctor", "--version"];
+
+async fn run(shared: Arc<Shared>, caller: Caller, body: api::Run) -> Answer<api::Ran> {
+    let verb = body.argv.iter().find(|word| !word.starts_with('-')).map_or("", String::as_str);
+    // The agent knows the host's own tree and state.
+    let elsewhere = |word: &String| ["--root", "--state"].iter().any(|name| word.starts_with(name));
+    if body.argv.iter().any(elsewhere) {
+        return Err(ApiError::bad_request("--root and --state are not taken from afar".to_owned()));
+    }
+    let changing = ["adopt", "revert", "recover", "gc", "undo"];
+    if !LOOKING.contains(&verb) && !changing.contains(&verb) {
+        return Err(ApiError::bad_request(format!("`greenroom {verb}` is not run from afar")));
+    }
+    if !LOOKING.contains(&verb) && caller.token.role < Role::Operator {
+        return Err(ApiError::forbidden(format!("`greenroom {verb}` needs operator")));
+    }
+    Ok(shared.fleet.run(caller.part("host"), &body.argv, &caller.token.name).await?)
+}
+
+async fn rehearse(shared: Arc<Shared>, caller: Caller, body: api::NewRehearsal) -> Answer<api::Begun> {
+    Ok(shared.fleet.rehearse(&body, &caller.token.name).await?)
+}
+
+async fn rehearsal(shared: Arc<Shared>, caller: Caller) -> Answer<api::Rehearsal> {
+    Ok(shared.fleet.rehearsal(caller.part("id")).await?)
+}
+
+async fn apply(shared: Arc<Shared>, caller: Caller, body: api::NewChange) -> Answer<api::Begun> {
+    Ok(shared.fleet.apply(&body, &caller.token.name).await?)
+}
+
+async fn change(shared: Arc<Shared>, caller: Caller) -> Answer<api::Change> {
+    Ok(shared.fleet.change(caller.part("id")).await?)
+}
+
+async fn undo(shared: Arc<Shared>, caller: Caller, body: api::Undo) -> Answer<api::Begun> {
+    Ok(shared.fleet.undo(caller.part("id"), &body, &caller.token.name).await?)
+}
+
+async fn go_on(shared: Arc<Shared>, caller: Caller, _: api::Undo) -> Answer<api::Change> {
+    shared.fleet.word(caller.part("id"), Word::Continue, &caller.token.name).await?;
+    Ok(shared.fleet.change(caller.part("id")).await?)
+}
+
+async fn abort(shared: Arc<Shared>, caller: Caller, _: api::Undo) -> Answer<api::Change> {
+    shared.fleet.word(caller.part("id"), Word::Abort, &caller.token.name).await?;
+    Ok(shared.fleet.change(caller.part("id")).await?)
+}
+
+async fn log(shared: Arc<Shared>, caller: Caller) -> Answer<api::Log> {
+    let since = caller.number("since")?.unwrap_or(0);
+    let ledger = shared.fleet.ledger().clone();
+    let filter = Filter { since, limit: Some(PAGE), ..Filter::default() };
+    let read = tokio::task::spawn_blocking(move || ledger.entries(&filter)).await;
+    let listing = read.map_err(std::io::Error::other)?.map_err(greenroom_engine::fleet::FleetError::from)?;
+    let entries = listing.entries.iter().map(|entry| serde_json::to_value(entry).unwrap_or_default());
+    Ok(api::Log { entries: entries.collect() })
+}
+
+async fn invite(shared: Arc<Shared>, caller: Caller, body: api::NewEnrolment) -> Answer<api::Invitation> {
+    let host = body.host.trim();
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+    if host.is_empty()
+        || host.len() > 64
+        || !host.starts_with(|c: char| c.is_ascii_alphanumeric())
+        || !host.chars().all(fits)
+    {
+        return Err(ApiError::bad_request(format!("`{host}` is no name of a host: letters, digits, `-` and `.`")));
+    }
+    let (token, now) = (auth::secret()?, shared.fleet.now());
+    let until = now + seconds(body.valid_s.unwrap_or(INVITATION_S));
+    shared.fleet.control().add_enrolment(&auth::hash(&token), host, now, until).await?;
+    shared.fleet.noted("invite", host, &caller.token.name).await?;
+    let authority = shared.authority.certificate().to_owned();
+    Ok(api::Invitation { host: host.to_owned(), urls: shared.urls.clone(), authority, token })
+}
+
+async fn make_token(shared: Arc<Shared>, caller: Caller, body: api::NewToken) -> Answer<api::MadeToken> {
+    let Some(role) = Role::parse(&body.role) else {
+        let roles: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
+        return Err(ApiError::bad_request(format!("`{}` is no role: {}", body.role, roles.join(", "))));
+    };
+    if body.name.trim().is_empty() || body.name.len() > 64 {
+        return Err(ApiError::bad_request("a token has a person's name".to_owned()));
+    }
+    let (secret, now) = (auth::secret()?, shared.fleet.now());
+    let hash = auth::hash(&secret);
+    let id = format!("t-{}", hash.chars().take(10).collect::<String>());
+    let expires = Some(now + seconds(body.valid_s.unwrap_or(TOKEN_S)));
+    let new = NewToken { id: id.clone(), name: body.name.clone(), role, hash, expires };
+    shared.fleet.control().add_token(&new, now).await?;
+    shared.fleet.noted("token", &format!("{} as {}", body.name, role.as_str()), &caller.token.name).await?;
+    Ok(api::MadeToken { id, token: secret })
+}
+
+/// Milliseconds of at most ten years.
+fn seconds(seconds: u64) -> i64 {
+    i64::try_from(seconds.min(10 * 366 * 24 * 3600)).unwrap_or(0) * 1000
+}
+
+async fn tokens(shared: Arc<Shared>, _: Caller) -> Answer<Vec<api::Token>> {
+    let all = shared.fleet.control().tokens().await?;
+    let shown = all.into_iter().map(|token| api::Token {
+        id: token.id,
+        name: token.name,
+        role: token.role.as_str().to_owned(),
+        created: token.created,
+        expires: token.expires,
+        revoked: token.revoked,
+        last_used: token.last_used,
+    });
+    Ok(shown.collect())
+}
+
+async fn revoke_token(shared: Arc<Shared>, caller: Caller) -> Answer<Vec<api::Token>> {
+    let id = caller.part("id").to_owned();
+    if !shared.fleet.control().revoke_token(&id, shared.fleet.now()).await? {
+        return Err(ApiError::not_found(format!("there is no token {id} that could be revoked")));
+    }
+    shared.fleet.noted("token-revoked", &id, &caller.token.name).await?;
+    tokens(shared, caller).await
+}

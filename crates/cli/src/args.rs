@@ -46,6 +46,27 @@ pub struct Global {
     /// Nothing on standard error but errors
     #[arg(long, short, global = true, help_heading = "Options of all commands")]
     pub quiet: bool,
+    /// Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything
+    /// is about this host
+    #[arg(long, global = true, help_heading = "Options of all commands", value_name = "HOST", value_delimiter = ',')]
+    pub on: Vec<String>,
+    /// Do it on this host although a control plane is known
+    #[arg(long, global = true, help_heading = "Options of all commands", conflicts_with = "on")]
+    pub local: bool,
+    /// How to tell what goes on across hosts
+    #[arg(long, global = true, help_heading = "Options of all commands", value_enum, default_value = "text")]
+    pub progress: Progress,
+}
+
+/// How progress is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Lines for people, on standard error
+    Text,
+    /// One JSON object a line, on standard output
+    Json,
+    /// Not at all
+    None,
 }
 
 /// The verbs.
@@ -91,6 +112,24 @@ pub enum Command {
     Uninstall,
     /// Say what of the environment is missing, with the command that mends it
     Doctor,
+    /// Run the control plane of many hosts on this machine
+    Serve(Serve),
+    /// Let a host in, over your own SSH; afterwards no SSH is needed
+    Join(Join),
+    /// Let this host in, with an invitation on standard input; `join` does it
+    Enrol,
+    /// Do on this host what the control plane sends; `greenroom install --agent` runs it as a service
+    Agent,
+    /// Follow a rehearsal or a change across hosts until it is over
+    Follow(Named),
+    /// Go on with a change across hosts that is paused
+    Continue(Named),
+    /// Take back a change across hosts that is under way
+    Abort(Named),
+    /// People of the control plane
+    Token(Token),
+    /// Send commands to a control plane from now on; the token comes on standard input
+    Login(Login),
     /// Print the completions for a shell
     Completions(Completions),
 }
@@ -208,6 +247,9 @@ pub struct Apply {
     /// A shell command that must succeed afterwards, or all is taken back
     #[arg(long, value_name = "CMD")]
     pub health: Vec<String>,
+    /// Across hosts: stop and ask after so many batches
+    #[arg(long, value_name = "N")]
+    pub pause_after: Option<usize>,
 }
 
 /// `greenroom undo`
@@ -326,6 +368,106 @@ pub struct Gc {
     pub dry_run: bool,
 }
 
+/// `greenroom serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:7443")]
+    pub listen: String,
+    /// Where hosts and people reach it: https://HOST:7443; several times when there are several
+    #[arg(long = "url", value_name = "URL")]
+    pub urls: Vec<String>,
+    /// Where the ledger and the state are: sqlite:DIRECTORY, or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "PLACE", default_value = "sqlite:")]
+    pub ledger: String,
+}
+
+/// `greenroom join`
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The host as ssh knows it: root@web1
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+    /// Its name in the system, where that is another one
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// The file of ssh's configuration
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+    /// An option for ssh, as after its -o
+    #[arg(long, value_name = "OPTION")]
+    pub ssh_option: Vec<String>,
+    /// The program to bring there, where this one does not run there
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
+    /// Enrol it again although it is in touch
+    #[arg(long)]
+    pub again: bool,
+    /// Only print an invitation, for `greenroom enrol` on that host
+    #[arg(long, conflicts_with = "cloud_init")]
+    pub invite: bool,
+    /// Only print user data with which a fresh machine of any cloud enrols itself
+    #[arg(long)]
+    pub cloud_init: bool,
+}
+
+impl Join {
+    /// The name that the host gets.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        let target = self.target.rsplit('@').next().unwrap_or(&self.target);
+        self.name.clone().unwrap_or_else(|| target.to_owned())
+    }
+}
+
+/// A command about one rehearsal or change.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The rehearsal (r7) or the change (c5)
+    pub id: String,
+}
+
+/// `greenroom token`
+#[derive(Debug, Args)]
+pub struct Token {
+    /// What
+    #[command(subcommand)]
+    pub what: TokenWhat,
+}
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenWhat {
+    /// Let a person in: prints the token, this once
+    Create {
+        /// The person
+        name: String,
+        /// viewer (look), developer (rehearse), operator (apply, undo) or admin
+        #[arg(long, default_value = "viewer")]
+        role: String,
+        /// How long it is good for (30d, 12w); 90 days where nothing is said
+        #[arg(long, value_name = "D", value_parser = parse_age)]
+        valid: Option<Duration>,
+    },
+    /// All of them, without their secrets
+    List,
+    /// Shut one out
+    Revoke {
+        /// Its name in the list
+        id: String,
+    },
+}
+
+/// `greenroom login`
+#[derive(Debug, Args)]
+pub struct Login {
+    /// https://HOST:7443
+    pub url: String,
+    /// The control plane's authority: control/authority.pem in its state directory
+    #[arg(long, value_name = "FILE")]
+    pub authority: PathBuf,
+}
+
 /// `greenroom watch`
 #[derive(Debug, Args)]
 pub struct Watch {
@@ -362,6 +504,9 @@ pub struct Install {
     /// Only write the files: enable and start nothing
     #[arg(long)]
     pub no_start: bool,
+    /// Set up the agent too
+    #[arg(long)]
+    pub agent: bool,
 }
 
 /// `greenroom completions`

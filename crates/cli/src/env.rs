@@ -18,11 +18,20 @@ pub struct Variable {
 /// All of them; `cargo xtask gen` puts them into docs/reference.md.
 pub const VARIABLES: &[Variable] = &[
     Variable {
+        name: "GREENROOM_AUTHORITY",
+        help: "the file of the authority of the control plane that GREENROOM_SERVER names",
+    },
+    Variable { name: "GREENROOM_SERVER", help: "the control plane, before what `greenroom login` wrote" },
+    Variable {
         name: "GREENROOM_STATE",
         help: "where rehearsals, contents and the ledger are kept, unless --state says so",
     },
-    Variable { name: "HOME", help: "whose ssh configuration `init` reads, where SUDO_USER does not say" },
-    Variable { name: "NOTIFY_SOCKET", help: "where systemd is told that `watch` has begun" },
+    Variable { name: "GREENROOM_TOKEN", help: "who asks the control plane that GREENROOM_SERVER names" },
+    Variable {
+        name: "HOME",
+        help: "whose ssh configuration `init` reads, where SUDO_USER does not say; below it is what `login` wrote",
+    },
+    Variable { name: "NOTIFY_SOCKET", help: "where systemd is told that `watch`, `agent` or `serve` has begun" },
     Variable { name: "NO_COLOR", help: "when set and not empty: no colours" },
     Variable { name: "PAGER", help: "shows what is longer than the terminal in `hotfix`; `less` when it is not set" },
     Variable { name: "SSH_CONNECTION", help: "where the person's session comes from: goes into the ledger" },
@@ -31,7 +40,36 @@ pub const VARIABLES: &[Variable] = &[
         help: "who the person is, where the kernel does not say: goes into the ledger; whose ssh configuration `init` reads",
     },
     Variable { name: "TERM", help: "handed on to the change, so that `--shell` knows its terminal" },
+    Variable { name: "XDG_CONFIG_HOME", help: "where `greenroom login` writes, instead of ~/.config" },
 ];
+
+/// The control plane that the environment names: its address, the token, the file of its authority.
+pub(crate) fn server() -> Option<(String, String, std::path::PathBuf)> {
+    let server = env::var("GREENROOM_SERVER").ok().filter(|url| !url.is_empty())?;
+    let token = env::var("GREENROOM_TOKEN").unwrap_or_default();
+    Some((server, token, env::var_os("GREENROOM_AUTHORITY").unwrap_or_default().into()))
+}
+
+/// Where this user's configuration is.
+pub(crate) fn config_dir() -> Option<std::path::PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(std::path::PathBuf::from);
+    Some(set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")))?.join("greenroom"))
+}
+
+/// The words of this command without what is about this machine: `--on`, `--state` and `--progress` with their values.
+pub(crate) fn words_for_elsewhere() -> Vec<String> {
+    const HERE: [&str; 3] = ["--on", "--state", "--progress"];
+    let mut out = Vec::new();
+    let mut words = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    while let Some(word) = words.next() {
+        if HERE.contains(&word.as_str()) {
+            words.next();
+        } else if !word.split_once('=').is_some_and(|(name, _)| HERE.contains(&name)) {
+            out.push(word);
+        }
+    }
+    out
+}
 
 /// Whether colours are unwanted.
 pub(crate) fn no_color() -> bool {

@@ -57,7 +57,12 @@ impl Failure {
         self
     }
 
-    fn causes_of(mut self, error: &dyn std::error::Error) -> Self {
+    /// What a control plane could not do with its state.
+    pub(crate) fn from_fleet(error: &greenroom_engine::fleet::FleetError) -> Self {
+        Self::new(status::FAULT, error.to_string()).causes_of(error)
+    }
+
+    pub(crate) fn causes_of(mut self, error: &dyn std::error::Error) -> Self {
         let mut cause = error.source();
         while let Some(inner) = cause {
             let text = inner.to_string();

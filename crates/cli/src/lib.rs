@@ -5,6 +5,7 @@ pub mod args;
 mod commands;
 mod env;
 mod error;
+mod remote;
 mod terminal;
 mod ui;
 

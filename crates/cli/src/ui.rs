@@ -41,6 +41,11 @@ impl Ui {
         }
     }
 
+    /// Whether nothing but errors is wanted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Text for standard output, in a tone.
     pub(crate) fn tone(&self, tone: Tone, text: &str) -> String {
         paint(self.color_out, tone, text)

@@ -1,6 +1,6 @@
 //! `greenroom apply`
 
-use greenroom_engine::apply::{Report, Wanted, apply};
+use greenroom_engine::apply::{Open, Report, Wanted, apply};
 use greenroom_host::apply::NoFaults;
 
 use crate::args::{Apply, Global};
@@ -15,6 +15,8 @@ pub(super) fn run(global: &Global, args: &Apply, ui: &Ui) -> Result<u8, Failure>
         why: args.why.clone(),
         force_verdict: args.force_verdict.clone(),
         health: args.health.clone(),
+        gate: &Open,
+        rollout: None,
         faults: &NoFaults,
     };
     let report = apply(&state, &wanted, &super::asked(), ui)?;

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use greenroom_core::change::{ChangeFile, Test};
 use greenroom_core::rehearsal::{Net, Rehearsal, Verdict};
-use greenroom_engine::apply::{Report, Wanted, apply};
+use greenroom_engine::apply::{Open, Report, Wanted, apply};
 use greenroom_engine::rehearsal::hotfix::{Choice, Left, Person, Show, hotfix};
 use greenroom_engine::rehearsal::{Boot, Request, What, prepare};
 use greenroom_engine::{Outcome, State};
@@ -266,6 +266,8 @@ impl Seated<'_> {
             why: why.clone(),
             force_verdict: force.clone(),
             health: Vec::new(),
+            gate: &Open,
+            rollout: None,
             faults: &NoFaults,
         };
         let report = apply(state, &wanted, &super::asked(), self.ui).map_err(|error| {

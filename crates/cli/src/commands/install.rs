@@ -12,7 +12,8 @@ pub(super) fn run(global: &Global, args: &Install, ui: &Ui) -> Result<u8, Failur
     super::need_root()?;
     let program = std::env::current_exe()?;
     let state = (global.state != Path::new("/var/lib/greenroom")).then_some(global.state.as_path());
-    let done = install(&Wanted { root: &global.root, state, program: &program, start: !args.no_start })?;
+    let done =
+        install(&Wanted { root: &global.root, state, program: &program, start: !args.no_start, agent: args.agent })?;
     // What the watch tells of is held against a record; it is made as early as can be.
     let state = super::open(global, ui)?;
     greenroom_engine::drift::record(&state, &global.root, &super::asked(), ui)?;

@@ -6,6 +6,7 @@ mod check;
 mod diff;
 mod doctor;
 mod drift;
+mod fleet;
 mod gc;
 mod hotfix;
 mod init;
@@ -30,6 +31,9 @@ use crate::ui::Ui;
 
 /// Runs a command; the exit status where it ended by itself.
 pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
+    if let Some(code) = elsewhere(cli, ui)? {
+        return Ok(code);
+    }
     match &cli.command {
         Command::Rehearse(args) => rehearse::run(&cli.global, args, ui),
         Command::Hotfix(args) => hotfix::run(&cli.global, args, ui),
@@ -51,12 +55,56 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Install(args) => install::run(&cli.global, args, ui),
         Command::Uninstall => install::remove(&cli.global, ui),
         Command::Doctor => doctor::run(&cli.global, ui),
+        Command::Serve(args) => fleet::serve::run(&cli.global, args, ui),
+        Command::Join(args) => fleet::join::run(&cli.global, args, ui),
+        Command::Enrol => fleet::enrol::run(&cli.global, ui),
+        Command::Agent => fleet::agent::run(&cli.global, ui),
+        Command::Follow(args) => fleet::follow::run(&cli.global, &args.id, cli.global.progress, ui),
+        Command::Continue(args) => fleet::follow::word(&cli.global, &args.id, "continue", cli.global.progress, ui),
+        Command::Abort(args) => fleet::follow::word(&cli.global, &args.id, "abort", cli.global.progress, ui),
+        Command::Token(args) => fleet::token::run(&cli.global, args, ui),
+        Command::Login(args) => fleet::token::login(&cli.global, args, ui),
         Command::Completions(args) => {
             let mut text = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "greenroom", &mut text);
             ui.print(&String::from_utf8_lossy(&text))?;
             Ok(exit_status::DONE)
         }
+    }
+}
+
+/// A command that is about other hosts than this one: with `--on`; and apply, undo and status where a control plane is known.
+fn elsewhere(cli: &Cli, ui: &Ui) -> Result<Option<u8>, Failure> {
+    let (global, on) = (&cli.global, &cli.global.on);
+    if !on.is_empty() {
+        return match &cli.command {
+            Command::Rehearse(args) => fleet::on::rehearse(global, args, on, global.progress, ui).map(Some),
+            _ => match on.as_slice() {
+                [host] => fleet::on::run(global, host, ui).map(Some),
+                _ => Err(Failure::usage("this is for one host").hint("--on HOST")),
+            },
+        };
+    }
+    if global.local || global.root != std::path::Path::new("/") {
+        return Ok(None);
+    }
+    let known = || Ok::<_, Failure>(crate::remote::Access::find(global)?.is_some());
+    Ok(match &cli.command {
+        Command::Status(args) if !args.full && !args.scrub && known()? => Some(fleet::hosts::run(global, ui)?),
+        Command::Apply(args) if known()? => Some(fleet::follow::apply(global, &change(args), global.progress, ui)?),
+        Command::Undo(args) if known()? => {
+            Some(fleet::follow::undo(global, &args.change, args.why.clone(), global.progress, ui)?)
+        }
+        _ => None,
+    })
+}
+
+fn change(args: &crate::args::Apply) -> greenroom_core::api::NewChange {
+    greenroom_core::api::NewChange {
+        rehearsal: args.rehearsal.clone(),
+        why: args.why.clone(),
+        force_verdict: args.force_verdict.clone(),
+        pause_after: args.pause_after,
     }
 }
 

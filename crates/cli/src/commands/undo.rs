@@ -1,6 +1,6 @@
 //! `greenroom undo`
 
-use greenroom_engine::apply::{Wanted, undo};
+use greenroom_engine::apply::{Open, Wanted, undo};
 use greenroom_host::apply::NoFaults;
 
 use crate::args::{Global, Undo};
@@ -15,6 +15,8 @@ pub(super) fn run(global: &Global, args: &Undo, ui: &Ui) -> Result<u8, Failure> 
         why: args.why.clone(),
         force_verdict: None,
         health: Vec::new(),
+        gate: &Open,
+        rollout: None,
         faults: &NoFaults,
     };
     let report = undo(&state, &wanted, &super::asked(), ui)?;

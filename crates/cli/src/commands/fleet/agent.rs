@@ -1,0 +1,120 @@
+//! `greenroom agent`: the service that does on this host what the control plane sends.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use greenroom_core::api::{Enrolled, Renew};
+use greenroom_engine::agent::{Agent, Link, Options, Ran, serve};
+use greenroom_engine::rehearsal::prepare;
+use greenroom_net::client::{Http, Url};
+use greenroom_net::tls::request;
+
+use super::enrol::Membership;
+use crate::args::Global;
+use crate::error::{Failure, status};
+use crate::ui::Ui;
+
+/// How often it is looked whether the certificate is to be renewed.
+const LOOK: Duration = Duration::from_secs(600);
+
+pub(in crate::commands) fn run(global: &Global, ui: &Ui) -> Result<u8, Failure> {
+    super::super::need_root()?;
+    let membership = Membership::read(&global.state)?;
+    // Before anything starts a thread: see the engine.
+    prepare()?;
+    let options = Options {
+        root: global.root.clone(),
+        state: global.state.clone(),
+        env: crate::env::for_change(),
+        now: jiff::Timestamp::now,
+        run: run_here,
+    };
+    let agent = Arc::new(Agent::open(options)?);
+    let urls =
+        membership.urls.iter().map(|url| Url::parse(url)).collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    let (state, quiet) = (global.state.clone(), ui.is_quiet());
+    let link = Link {
+        urls,
+        authority: membership.authority,
+        identity: Box::new(move || {
+            let known = Membership::read(&state).map_err(|failure| std::io::Error::other(failure.message))?;
+            Ok(known.identity())
+        }),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        note: Box::new(move |text| {
+            if !quiet {
+                eprintln!("{text}");
+            }
+        }),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    crate::env::tell_manager("READY=1")?;
+    let state = global.state.clone();
+    runtime.block_on(async move {
+        let keep = tokio::spawn(keep_certificate(state));
+        tokio::select! {
+            () = serve(agent, link) => {}
+            () = asked_to_end() => {}
+        }
+        keep.abort();
+    });
+    // A change that waits at its gate is released with the process: nothing of it was touched.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(status::DONE)
+}
+
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Renews the certificate when a third of its time has gone by.
+async fn keep_certificate(state: PathBuf) {
+    loop {
+        let state = state.clone();
+        // What fails now is tried again: there is time.
+        let _ = tokio::task::spawn_blocking(move || renew(&state)).await;
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn renew(state: &std::path::Path) -> Result<(), Failure> {
+    let known = Membership::read(state)?;
+    let now = jiff::Timestamp::now().as_second();
+    if now < known.since + (known.not_after - known.since) / 3 {
+        return Ok(());
+    }
+    let fault = |error: &dyn std::error::Error| Failure::new(status::FAULT, error.to_string()).causes_of(error);
+    let wanted = request(&known.host).map_err(|error| fault(&error))?;
+    for url in &known.urls {
+        let url = Url::parse(url).map_err(Failure::usage)?;
+        let http = Http::new(url, &known.authority, Some(&known.identity()), None)?;
+        if let Ok(new) = http.post::<Enrolled>("/v1/agent/renew", &Renew { request: wanted.request.clone() }) {
+            let renewed = Membership {
+                certificate: new.certificate,
+                key: wanted.key,
+                since: now,
+                not_after: new.not_after,
+                ..known
+            };
+            return renewed.write(state);
+        }
+    }
+    Ok(())
+}
+
+/// Runs this program again, with the words given.
+fn run_here(argv: &[String]) -> std::io::Result<Ran> {
+    let program = std::env::current_exe()?;
+    let ran = Command::new(program).args(argv).stdin(std::process::Stdio::null()).output()?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Ran { code: ran.status.code().unwrap_or(4), stdout: text(ran.stdout), stderr: text(ran.stderr) })
+}

@@ -1,0 +1,183 @@
+//! Following a rehearsal or a change across hosts until it is over. Ctrl-C only stops looking.
+
+use greenroom_core::api::{Begun, Change, Event, NewChange, OnHost, Rehearsal, Undo};
+use greenroom_core::rollout::Outcome;
+use greenroom_core::wire::Note;
+use greenroom_net::client::Http;
+
+use crate::args::{Global, Progress};
+use crate::error::{Failure, status};
+use crate::ui::{Tone, Ui};
+
+/// `greenroom follow ID`
+pub(in crate::commands) fn run(global: &Global, id: &str, progress: Progress, ui: &Ui) -> Result<u8, Failure> {
+    let http = crate::remote::open(global)?;
+    until_over(&http, id, progress, ui)
+}
+
+/// `greenroom apply rN` through the control plane.
+pub(in crate::commands) fn apply(
+    global: &Global,
+    wanted: &NewChange,
+    progress: Progress,
+    ui: &Ui,
+) -> Result<u8, Failure> {
+    let http = crate::remote::open(global)?;
+    let begun: Begun = http.post("/v1/changes", wanted)?;
+    ui.say(&format!("{} on {}", ui.tone_aside(Tone::Strong, &begun.id), begun.hosts.join(", ")));
+    until_over(&http, &begun.id, progress, ui)
+}
+
+/// `greenroom undo cN` through the control plane.
+pub(in crate::commands) fn undo(
+    global: &Global,
+    id: &str,
+    why: Option<String>,
+    progress: Progress,
+    ui: &Ui,
+) -> Result<u8, Failure> {
+    let http = crate::remote::open(global)?;
+    let begun: Begun = http.post(&format!("/v1/changes/{id}/undo"), &Undo { why })?;
+    ui.say(&format!("{} takes {id} back on {}", ui.tone_aside(Tone::Strong, &begun.id), begun.hosts.join(", ")));
+    until_over(&http, &begun.id, progress, ui)
+}
+
+/// `greenroom continue cN` and `greenroom abort cN`
+pub(in crate::commands) fn word(
+    global: &Global,
+    id: &str,
+    word: &str,
+    progress: Progress,
+    ui: &Ui,
+) -> Result<u8, Failure> {
+    let http = crate::remote::open(global)?;
+    let _: Change = http.post(&format!("/v1/changes/{id}/{word}"), &Undo::default())?;
+    until_over(&http, id, progress, ui)
+}
+
+/// Shows what is told until it is over or a person is asked, then how it ended.
+pub(super) fn until_over(http: &Http, id: &str, progress: Progress, ui: &Ui) -> Result<u8, Failure> {
+    let kind = if id.starts_with('c') { "changes" } else { "rehearsals" };
+    for event in http.events(&format!("/v1/{kind}/{id}/events"))? {
+        let text = event?;
+        if matches!(progress, Progress::Json) {
+            ui.print(&format!("{text}\n"))?;
+        }
+        let event: Event = serde_json::from_str(&text)?;
+        let (over, paused) = match &event {
+            Event::Over { .. } => (true, false),
+            Event::Phase { phase, .. } => (false, phase.starts_with("paused") && is_paused(http, id)?),
+            _ => (false, false),
+        };
+        if matches!(progress, Progress::Text) {
+            show(&event, ui);
+        }
+        if over || paused {
+            break;
+        }
+    }
+    if kind == "changes" { change_end(http, id, progress, ui) } else { rehearsal_end(http, id, progress, ui) }
+}
+
+/// What was told long ago is told again to who follows anew: only what is so now counts.
+fn is_paused(http: &Http, id: &str) -> Result<bool, Failure> {
+    let change: Change = http.get(&format!("/v1/changes/{id}"))?;
+    Ok(matches!(change.phase, greenroom_core::rollout::Phase::Paused { .. }))
+}
+
+fn show(event: &Event, ui: &Ui) {
+    match event {
+        Event::Note { host, note } => match note {
+            Note::Begins(what) => ui.say(&ui.tone_aside(Tone::Dim, &format!("{host}: {what}"))),
+            Note::Output(text) => text.lines().for_each(|line| ui.say(&format!("{host}| {line}"))),
+            Note::Note(text) => ui.say(&format!("{host}: {text}")),
+        },
+        Event::Host { host, step, trouble } => {
+            let tone = match step.as_str() {
+                "in_place" | "ready" | "prepared" => Tone::Good,
+                _ if trouble.is_some() => Tone::Bad,
+                _ => Tone::Dim,
+            };
+            let trouble = trouble.as_ref().map_or_else(String::new, |trouble| format!(": {trouble}"));
+            ui.say(&format!("{host}  {}{trouble}", ui.tone_aside(tone, &step.replace('_', " "))));
+        }
+        Event::Phase { phase, reason } => {
+            let reason = reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+            ui.say(&ui.tone_aside(Tone::Strong, &format!("{phase}{reason}")));
+        }
+        Event::Over { .. } => {}
+    }
+}
+
+fn change_end(http: &Http, id: &str, progress: Progress, ui: &Ui) -> Result<u8, Failure> {
+    let change: Change = http.get(&format!("/v1/changes/{id}"))?;
+    if ui.json {
+        ui.object(&change)?;
+    } else if matches!(progress, Progress::Text) {
+        let reason = change.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        let took =
+            change.ended_at.map_or_else(String::new, |at| format!(" in {:.1} s", (at - change.at) as f64 / 1000.0));
+        let count = super::super::counted(change.hosts.len(), "host");
+        let line = match change.outcome {
+            Some(Outcome::Done) => ui.tone(Tone::Good, &format!("{id} is in place on {count}{took}")),
+            Some(Outcome::Refused) => ui.tone(Tone::Bad, &format!("{id} was refused, nothing was touched{reason}")),
+            Some(Outcome::TakenBack) => ui.tone(Tone::Bad, &format!("{id} was taken back on {count}{reason}")),
+            Some(Outcome::Stuck) => ui.tone(Tone::Bad, &format!("{id} could not be taken back everywhere{reason}")),
+            None => format!("{id} is not over{reason}; greenroom continue {id}, or greenroom abort {id}"),
+        };
+        ui.print(&format!("{line}\n"))?;
+        if change.outcome == Some(Outcome::Done) {
+            ui.print(&format!("  to take it back on all of them: greenroom undo {id}\n"))?;
+        }
+    }
+    Ok(match change.outcome {
+        Some(Outcome::Done) | None => status::DONE,
+        Some(Outcome::Refused) => status::REFUSED,
+        Some(Outcome::TakenBack) => status::FAILED,
+        Some(Outcome::Stuck) => status::FAULT,
+    })
+}
+
+fn rehearsal_end(http: &Http, id: &str, progress: Progress, ui: &Ui) -> Result<u8, Failure> {
+    let rehearsal: Rehearsal = http.get(&format!("/v1/rehearsals/{id}"))?;
+    let ready = |on: &OnHost| matches!(on, OnHost::Held { record } if record["verdict"] == "ready");
+    let all = rehearsal.hosts.values().all(ready);
+    if ui.json {
+        ui.object(&rehearsal)?;
+    } else if matches!(progress, Progress::Text) {
+        ui.print(&summary(&rehearsal, all, ui))?;
+    }
+    Ok(if all { status::DONE } else { status::FAILED })
+}
+
+fn summary(rehearsal: &Rehearsal, ready: bool, ui: &Ui) -> String {
+    let id = &rehearsal.id;
+    let head = if ready { ui.tone(Tone::Good, "READY") } else { ui.tone(Tone::Bad, "NOT READY") };
+    let mut out = format!(
+        "\n{}  {head} on {}\n",
+        ui.tone(Tone::Strong, id),
+        super::super::counted(rehearsal.hosts.len(), "host")
+    );
+    for (host, on) in &rehearsal.hosts {
+        let line = match on {
+            OnHost::Running => "not over".to_owned(),
+            OnHost::Failed { failed } => format!("could not be held: {}", failed.what),
+            OnHost::Held { record } => {
+                let reasons: Vec<&str> =
+                    record["reasons"].as_array().into_iter().flatten().filter_map(|r| r.as_str()).collect();
+                let verdict = record["verdict"].as_str().unwrap_or_default().replace('_', " ");
+                let entries = usize::try_from(record["entries"].as_u64().unwrap_or(0)).unwrap_or(0);
+                format!("{verdict}, {} {}", super::super::counted(entries, "path"), reasons.join("; "))
+            }
+        };
+        out.push_str(&format!("  {host}  {}\n", line.trim_end()));
+    }
+    if rehearsal.alike.len() > 1 {
+        out.push_str(&ui.tone(Tone::Warn, "  the change does not do the same everywhere:\n"));
+        rehearsal.alike.iter().for_each(|hosts| out.push_str(&format!("    alike: {}\n", hosts.join(", "))));
+    }
+    if ready {
+        out.push_str(&format!("  next: greenroom apply {id}\n"));
+    }
+    out
+}

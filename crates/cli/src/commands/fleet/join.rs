@@ -1,0 +1,117 @@
+//! `greenroom join`: lets a host in over the person's own SSH; afterwards no SSH is needed.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use greenroom_core::api::{Hosts, Invitation, NewEnrolment};
+use greenroom_net::client::Http;
+
+use crate::args::{Global, Join};
+use crate::error::{Failure, status};
+use crate::ui::Ui;
+use greenroom_engine::Progress as _;
+
+/// Where the program goes on a host that has no package of it.
+const PROGRAM: &str = "/usr/local/bin/greenroom";
+
+/// Enrols the host with the invitation on standard input, and starts what belongs on it.
+const ENROL: &str = "PATH=/usr/local/bin:$PATH; greenroom enrol --quiet && greenroom install --agent --quiet";
+
+/// How long the agent may take to come.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+pub(in crate::commands) fn run(global: &Global, args: &Join, ui: &Ui) -> Result<u8, Failure> {
+    let http = crate::remote::open(global)?;
+    if args.invite || args.cloud_init {
+        let invitation = invite(&http, &args.host_name())?;
+        let text = serde_json::to_string(&invitation)?;
+        ui.print(&if args.cloud_init { cloud_init(&invitation, &text) } else { text + "\n" })?;
+        return Ok(status::DONE);
+    }
+    let host = args.host_name();
+    ui.begin(&format!("asking {} whether it has Greenroom", args.target));
+    let version =
+        ssh(args, &format!("{PROGRAM} --version 2>/dev/null || greenroom --version 2>/dev/null || true"), &[])?;
+    let ours = format!("greenroom {}", env!("CARGO_PKG_VERSION"));
+    if version.trim() != ours || args.program.is_some() {
+        ui.begin("bringing the program there");
+        let program = match &args.program {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?,
+        };
+        let bytes = std::fs::read(&program)
+            .map_err(|error| Failure::usage(format!("cannot read the program {}: {error}", program.display())))?;
+        ssh(
+            args,
+            &format!("umask 022; cat > {PROGRAM}.new && chmod 0755 {PROGRAM}.new && mv {PROGRAM}.new {PROGRAM}"),
+            &bytes,
+        )?;
+    }
+    if in_touch(&http, &host)? && !args.again {
+        ui.print(&format!("{host} is in touch already\n"))?;
+        return Ok(status::DONE);
+    }
+    ui.begin("enrolling it");
+    let invitation = serde_json::to_vec(&invite(&http, &host)?)?;
+    ssh(args, ENROL, &invitation)?;
+    ui.begin("waiting until it is in touch");
+    let began = std::time::Instant::now();
+    while !in_touch(&http, &host)? {
+        if began.elapsed() > PATIENCE {
+            return Err(Failure::new(status::FAULT, format!("{host} is enrolled, but its agent does not come"))
+                .hint(format!("ssh {} journalctl -u greenroom-agent", args.target))
+                .hint(
+                    "can the host reach the control plane's address? `greenroom serve --url` says which one it is told",
+                ));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    ui.print(&format!("{host} is in touch\n"))?;
+    Ok(status::DONE)
+}
+
+fn invite(http: &Http, host: &str) -> Result<Invitation, Failure> {
+    Ok(http.post("/v1/enrolments", &NewEnrolment { host: host.to_owned(), valid_s: None })?)
+}
+
+fn in_touch(http: &Http, host: &str) -> Result<bool, Failure> {
+    let hosts: Hosts = http.get("/v1/hosts")?;
+    Ok(hosts.hosts.iter().any(|one| one.host == host && one.in_touch && !one.revoked))
+}
+
+/// Runs a command there, with the person's own configuration of SSH, and `input` as its standard input.
+fn ssh(args: &Join, command: &str, input: &[u8]) -> Result<String, Failure> {
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-o", "BatchMode=yes"]);
+    for option in &args.ssh_option {
+        ssh.args(["-o", option]);
+    }
+    if let Some(file) = &args.ssh_config {
+        ssh.arg("-F").arg(file);
+    }
+    ssh.arg("--").arg(&args.target).arg(command);
+    let fault = |error: std::io::Error| {
+        Failure::new(status::FAULT, format!("cannot run ssh: {error}")).hint("apt-get install openssh-client")
+    };
+    let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(fault)?;
+    let sent = child.stdin.take().map(|mut stdin| stdin.write_all(input));
+    let ran = child.wait_with_output().map_err(fault)?;
+    if !ran.status.success() {
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let what = format!("{} did not do it: {}", args.target, said.trim());
+        return Err(
+            Failure::new(status::FAULT, what).hint(format!("does `ssh {}` work without a question?", args.target))
+        );
+    }
+    sent.transpose().map_err(fault)?;
+    Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
+}
+
+/// User data with which a fresh machine enrols itself. The program comes from a package that the machine has or gets.
+fn cloud_init(invitation: &Invitation, text: &str) -> String {
+    let indented: String = text.lines().map(|line| format!("      {line}\n")).collect();
+    format!(
+        "#cloud-config\n# {} enrols itself with this once; it is good for an hour.\nwrite_files:\n  - path: /run/greenroom-invitation.json\n    permissions: '0600'\n    content: |\n{indented}runcmd:\n  - greenroom enrol < /run/greenroom-invitation.json\n  - greenroom install --agent\n  - rm -f /run/greenroom-invitation.json\n",
+        invitation.host
+    )
+}

@@ -1,0 +1,179 @@
+//! `greenroom serve`: the control plane.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use greenroom_engine::fleet::{Fleet, FleetError};
+use greenroom_net::client::Url;
+use greenroom_net::tls::Authority;
+use greenroom_server::{Shared, hash_of_secret, secret};
+use greenroom_store::control::{Control, NewToken, Role};
+use greenroom_store::ledger::SqlLedger;
+use tokio::net::TcpListener;
+
+use crate::args::{Global, Serve};
+use crate::error::{Failure, status};
+use crate::remote::Access;
+use crate::ui::Ui;
+
+/// How long the first token is good for, in milliseconds.
+const FIRST_TOKEN: i64 = 90 * 24 * 3600 * 1000;
+
+pub(in crate::commands) fn run(global: &Global, args: &Serve, ui: &Ui) -> Result<u8, Failure> {
+    let urls = args.urls.iter().map(|url| Url::parse(url)).collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let dir = global.state.join("control");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    // Both have a runtime of their own kind: the ledger waits where it is called.
+    let ledger = Arc::new(ledger(&args.ledger, &dir)?);
+    runtime.block_on(serve(global, args, &urls, ledger, &dir, ui))?;
+    Ok(status::DONE)
+}
+
+/// Where the state is: `sqlite:DIR` or `postgres://…`.
+enum Place<'a> {
+    Sqlite(std::path::PathBuf),
+    Postgres(&'a str),
+}
+
+fn place<'a>(text: &'a str, dir: &Path) -> Result<Place<'a>, Failure> {
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Ok(Place::Postgres(text));
+    }
+    match text.strip_prefix("sqlite:") {
+        Some("") => Ok(Place::Sqlite(dir.to_owned())),
+        Some(path) => Ok(Place::Sqlite(path.into())),
+        None => Err(Failure::usage(format!("`{text}` is no place for the ledger"))
+            .hint("sqlite:DIRECTORY, or postgres://USER@HOST/DATABASE")),
+    }
+}
+
+fn ledger(text: &str, dir: &Path) -> Result<SqlLedger, Failure> {
+    let opened = match place(text, dir)? {
+        Place::Sqlite(dir) => SqlLedger::open(&dir.join("ledger")),
+        Place::Postgres(url) => SqlLedger::connect(url),
+    };
+    opened.map_err(|error| Failure::new(status::FAULT, error.to_string()).causes_of(&error))
+}
+
+async fn serve(
+    global: &Global,
+    args: &Serve,
+    urls: &[Url],
+    ledger: Arc<SqlLedger>,
+    dir: &Path,
+    ui: &Ui,
+) -> Result<(), Failure> {
+    let control = match place(&args.ledger, dir)? {
+        Place::Sqlite(dir) => Control::open(&dir).await,
+        Place::Postgres(url) => Control::connect(url).await,
+    };
+    let control = control.map_err(|error| Failure::new(status::FAULT, error.to_string()).causes_of(&error))?;
+    let listener = TcpListener::bind(&args.listen).await.map_err(|error| {
+        Failure::new(status::FAULT, format!("cannot listen on {}: {error}", args.listen)).hint("--listen ADDRESS:PORT")
+    })?;
+    let address = listener.local_addr()?;
+    let name = format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), address.port());
+    let fleet = Fleet::new(control, ledger, &name, jiff::Timestamp::now);
+    let authority = authority(&fleet, dir).await?;
+    let own = Url::parse(&format!("https://localhost:{}", address.port())).map_err(Failure::usage)?;
+    first_token(&fleet, &authority, &own, &Access::of_server(global)).await?;
+    let mut names: Vec<String> = urls.iter().map(|url| url.host().to_owned()).collect();
+    names.extend(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    let urls: Vec<String> =
+        if urls.is_empty() { vec![own.to_string()] } else { urls.iter().map(ToString::to_string).collect() };
+    let shared = Shared::new(fleet, authority, urls.clone());
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        end_asked_for().await;
+        let _ = stop.send(true);
+    });
+    ui.say(&format!("the control plane serves on {address}; hosts reach it at {}", urls.join(", ")));
+    crate::env::tell_manager("READY=1")?;
+    greenroom_server::serve(shared, listener, names, stopped)
+        .await
+        .map_err(|error| Failure::new(status::FAULT, error.to_string()).causes_of(&error))
+}
+
+async fn end_asked_for() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// The kind of document that the authority is: every control plane on one database has the same.
+const AUTHORITY: &str = "authority";
+
+/// The system's authority; made at the first start.
+async fn authority(fleet: &Fleet, dir: &Path) -> Result<Authority, Failure> {
+    let fault = |error: &dyn std::error::Error| Failure::new(status::FAULT, error.to_string()).causes_of(error);
+    let known = || async {
+        fleet.control().document(AUTHORITY, "current").await.map_err(|error| fault(&FleetError::from(error)))
+    };
+    let text = match known().await? {
+        Some(text) => text,
+        None => {
+            let made = Authority::create("system", fleet.now() / 1000).map_err(|error| fault(&error))?;
+            let text = serde_json::json!({ "certificate": made.certificate(), "key": made.key() }).to_string();
+            // Another control plane may be at its first start too: the first one counts.
+            let new = fleet.control().put_document(AUTHORITY, "current", &text, fleet.now()).await;
+            new.map_err(|error| fault(&FleetError::from(error)))?;
+            known().await?.unwrap_or(text)
+        }
+    };
+    let parsed: serde_json::Value = serde_json::from_str(&text)?;
+    let field = |name: &str| parsed[name].as_str().unwrap_or_default().to_owned();
+    let authority = Authority::load(field("certificate"), field("key")).map_err(|error| fault(&error))?;
+    fs::write(dir.join("authority.pem"), authority.certificate())?;
+    Ok(authority)
+}
+
+/// Where nobody has a token yet, root of this machine gets one.
+async fn first_token(fleet: &Fleet, authority: &Authority, url: &Url, path: &Path) -> Result<(), Failure> {
+    let fault = |error| Failure::from_fleet(&FleetError::from(error));
+    let url = url.to_string();
+    if let Ok(text) = fs::read(path)
+        && let Ok(known) = serde_json::from_slice::<Access>(&text)
+        && fleet
+            .control()
+            .token_by_hash(&hash_of_secret(&known.token))
+            .await
+            .map_err(fault)?
+            .is_some_and(|t| t.good_at(fleet.now()))
+    {
+        if known.url != url {
+            write_access(path, &Access { url, ..known })?;
+        }
+        return Ok(());
+    }
+    let secret = secret()?;
+    let hash = hash_of_secret(&secret);
+    let id = format!("t-{}", hash.chars().take(10).collect::<String>());
+    let token =
+        NewToken { id, name: "root".to_owned(), role: Role::Admin, hash, expires: Some(fleet.now() + FIRST_TOKEN) };
+    fleet.control().add_token(&token, fleet.now()).await.map_err(fault)?;
+    write_access(path, &Access { url, token: secret, authority: authority.certificate().to_owned() })
+}
+
+/// Writes an access, for its owner only.
+pub(super) fn write_access(path: &Path, access: &Access) -> Result<(), Failure> {
+    let text = serde_json::to_vec_pretty(access)?;
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let fresh = parent.join(name);
+    let _ = fs::remove_file(&fresh);
+    let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&fresh)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    Ok(())
+}

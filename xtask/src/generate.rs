@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! change::json_schema ─► docs/schema/change.json   system::json_schema ─► docs/schema/system.json
+//! server::api         ─► docs/schema/openapi.json
 //! clap, clap_mangen   ─► docs/man/*.1          clap, clap_complete ─► completions/*
 //! env::VARIABLES, policy::VOLATILE, policy::STORES, plan::NEVER_RESTART ─► docs/reference.md, between markers
 //! ```
@@ -60,8 +61,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn all(repository: &Path) -> Result<Files> {
     let mut out = Files::new();
-    let schemas =
-        [("change", greenroom_core::change::json_schema()), ("system", greenroom_core::system::json_schema())];
+    let schemas = [
+        ("change", greenroom_core::change::json_schema()),
+        ("system", greenroom_core::system::json_schema()),
+        ("openapi", greenroom_server::api::openapi()),
+    ];
     for (name, schema) in schemas {
         let text = serde_json::to_string_pretty(&schema)?;
         out.insert(format!("docs/schema/{name}.json").into(), format!("{text}\n").into_bytes());

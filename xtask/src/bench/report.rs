@@ -26,7 +26,11 @@ pub(super) fn line(measured: &Measured) -> String {
         value(&measured.ours, measured.unit),
         measured.peer,
         targets.join(", "),
-        if measured.passes() { "met" } else { "**falls short**" },
+        match (measured.targets.is_empty(), measured.passes()) {
+            (true, _) => "",
+            (_, true) => "met",
+            (_, false) => "**falls short**",
+        },
     )
 }
 

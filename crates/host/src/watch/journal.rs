@@ -14,14 +14,18 @@ use jiff::Timestamp;
 
 use super::line::{Event, Line, Mark, MarkKind, Series};
 
-/// How large a file may become, and how many there may be.
+/// How large a file may become, and how much there may be in all. Each start begins a file: many small ones count for no more than
+/// they hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Bytes of one file.
     pub size: u64,
-    /// Files, the one in use included.
+    /// Full files' worth of bytes, the one in use included.
     pub files: usize,
 }
+
+/// However small they are, so many files are enough.
+const MOST_FILES: usize = 1000;
 
 impl Default for Bounds {
     fn default() -> Self {
@@ -173,10 +177,21 @@ impl Journal {
 
     fn drop_old(&mut self) -> io::Result<()> {
         let mut all = files(&self.dir)?;
-        while all.len() > self.bounds.files.max(1)
-            && let Some((_, path)) = all.pop_front()
-        {
-            fs::remove_file(path)?;
+        // The one in use may become full.
+        let newest = all.pop_back();
+        let mut room = self.bounds.size.saturating_mul(self.bounds.files.max(1) as u64 - 1);
+        let mut kept = usize::from(newest.is_some());
+        let mut enough = false;
+        for (_, path) in all.into_iter().rev() {
+            let size = fs::metadata(&path)?.len().min(self.bounds.size);
+            // What is older than one that goes, goes: the log has no holes.
+            enough |= size > room || kept >= MOST_FILES;
+            if enough {
+                fs::remove_file(path)?;
+            } else {
+                room -= size;
+                kept += 1;
+            }
         }
         Ok(())
     }
@@ -184,4 +199,21 @@ impl Journal {
 
 fn create(dir: &Path, number: u64) -> io::Result<File> {
     OpenOptions::new().create_new(true).append(true).mode(0o600).open(dir.join(format!("log.{number}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_starts_forget_nothing_and_full_files_make_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || drop(Journal::open(dir.path(), Bounds { size: 1000, files: 3 }, 1, None).unwrap());
+        let numbers = || files(dir.path()).unwrap().into_iter().map(|(number, _)| number).collect::<Vec<_>>();
+        (0..20).for_each(|_| open());
+        assert_eq!(numbers(), (1..=20).collect::<Vec<_>>());
+        [21, 30, 31].iter().for_each(|n| fs::write(dir.path().join(format!("log.{n}")), [b'x'; 1000]).unwrap());
+        open();
+        assert_eq!(numbers(), [30, 31, 32]);
+    }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use greenroom_core::document::Problem;
-use greenroom_engine::EngineError;
 use greenroom_engine::apply::Conflicts;
 use greenroom_engine::system::SystemError;
+use greenroom_engine::{EngineError, sources};
 use greenroom_host::apply::Error as HostError;
 use greenroom_host::baseline::BaselineError;
 use greenroom_host::parity::ParityError;
@@ -57,20 +57,18 @@ impl Failure {
         self
     }
 
-    /// What a control plane could not do with its state.
-    pub(crate) fn from_fleet(error: &greenroom_engine::fleet::FleetError) -> Self {
-        Self::new(status::FAULT, error.to_string()).causes_of(error)
+    /// A fault with its causes, and nothing to be done about it that is known here.
+    pub(crate) fn fault(error: impl std::error::Error) -> Self {
+        Self::new(status::FAULT, error.to_string()).causes_of(&error)
     }
 
     pub(crate) fn causes_of(mut self, error: &dyn std::error::Error) -> Self {
-        let mut cause = error.source();
-        while let Some(inner) = cause {
+        for inner in sources(error) {
             let text = inner.to_string();
             // An error that stands for another says the same.
             if self.causes.last().unwrap_or(&self.message) != &text {
                 self.causes.push(text);
             }
-            cause = inner.source();
         }
         self
     }
@@ -185,15 +183,10 @@ fn damaged_change<'e>(error: &'e (dyn std::error::Error + Send + Sync + 'static)
 
 /// Whether a content is not in the store, which stands behind an I/O error of the file engine.
 fn misses_content(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(inner) = cause {
+    std::iter::once(error).chain(sources(error)).any(|inner| {
         let io = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if io.is_some_and(|io| matches!(io.downcast_ref(), Some(BlobError::Absent(_)))) {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
+        io.is_some_and(|io| matches!(io.downcast_ref(), Some(BlobError::Absent(_))))
+    })
 }
 
 impl From<serde_json::Error> for Failure {

@@ -56,9 +56,9 @@ impl Access {
         global.state.join("control/access.json")
     }
 
-    pub(crate) fn open(self) -> Result<Http, Failure> {
+    pub(crate) fn open(&self) -> Result<Http, Failure> {
         let url = Url::parse(&self.url).map_err(Failure::usage)?;
-        Http::new(url, &self.authority, None, Some(self.token)).map_err(Failure::from)
+        Http::new(url, &self.authority, None, Some(self.token.clone())).map_err(Failure::from)
     }
 }
 
@@ -86,7 +86,7 @@ impl From<HttpError> for Failure {
             }
             return Self::new(class, error.to_string());
         }
-        let base = Self::new(status::FAULT, error.to_string()).causes_of(&error);
+        let base = Self::fault(&error);
         match error {
             HttpError::Reach { .. } => base.hint(
                 "is it running, and is the address right? on each host `greenroom undo --local` works without it",

@@ -90,6 +90,11 @@ pub enum EngineError {
     },
 }
 
+/// What stands behind an error, the nearest first.
+pub fn sources(error: &dyn std::error::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |inner| inner.source())
+}
+
 impl EngineError {
     /// A refusal.
     pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Self {

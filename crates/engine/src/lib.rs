@@ -8,7 +8,6 @@
 //! * [`drift`]: what differs on a host from its record, who did it; adopt it or take it back.
 //! * [`watch`]: the changes of a host as they happen. [`install`]: the services that do so, and the daily scrub.
 //! * [`system`]: the system file and its version; the first one.
-//! * [`agent`]: the host's side of a fleet.
 //! * [`fleet`]: many hosts as one. [`agent`]: the host's side of it.
 //! * [`parity`]: two systems against each other.
 //! * [`gc`]: what nothing needs any more. [`doctor`]: what of the environment is missing.
@@ -31,8 +30,13 @@ pub mod state;
 pub mod system;
 pub mod watch;
 
-pub use error::{EngineError, Outcome};
+pub use error::{EngineError, Outcome, sources};
 pub use state::State;
+
+/// Locks; a thread that panicked with the lock in its hand had changed nothing by half.
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
 
 /// Who asks, and when. The engine reads neither clock nor environment.
 #[derive(Clone, Debug)]

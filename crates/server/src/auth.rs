@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use greenroom_store::control::{Role, Token};
+use greenroom_store::control::{Millis, NewToken, Role, Token};
 
 use crate::Shared;
 use crate::api::ApiError;
@@ -19,11 +19,22 @@ const PREFIX: &str = "gr_";
 /// A token's use is noted once in so many milliseconds.
 const NOTE_EVERY: i64 = 60_000;
 
+/// A new token, and its secret, which is told this once.
+///
+/// # Errors
+/// The kernel gives no random bytes.
+pub fn new_token(name: &str, role: Role, expires: Millis) -> std::io::Result<(NewToken, String)> {
+    let secret = secret()?;
+    let hash = hash(&secret);
+    let id = format!("t-{}", hash.chars().take(10).collect::<String>());
+    Ok((NewToken { id, name: name.to_owned(), role, hash, expires: Some(expires) }, secret))
+}
+
 /// A new secret.
 ///
 /// # Errors
 /// The kernel gives no random bytes.
-pub fn secret() -> std::io::Result<String> {
+pub(crate) fn secret() -> std::io::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
     let hex = bytes.iter().fold(String::with_capacity(64), |mut out, byte| {

@@ -1,18 +1,17 @@
 //! Connections in. Whoever is slow or says too much is cut off: the head of a request has [`HEAD`], its body [`BODY`] bytes and
 //! [`REQUEST`] to come and be answered; a stream of an agent or of events has neither end.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::DefaultBodyLimit;
 use greenroom_net::tls::{Accepted, Acceptor, Certificates, Identity, TlsError};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -92,12 +91,7 @@ fn certificate(shared: &Shared, names: &[String]) -> Result<Identity, TlsError> 
 
 async fn connection(app: Router, accepted: Accepted) {
     let peer = Peer { certificate: accepted.certificate };
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer.clone());
-        let mut app = app.clone();
-        async move { Ok::<_, Infallible>(tower(&mut app, request).await) }
-    });
+    let service = TowerToHyperService::new(app.layer(Extension(peer)));
     // How a connection ends is the other end's affair.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -106,13 +100,4 @@ async fn connection(app: Router, accepted: Accepted) {
         .serve_connection(TokioIo::new(accepted.stream), service)
         .with_upgrades()
         .await;
-}
-
-async fn tower(app: &mut Router, request: Request<Body>) -> axum::response::Response {
-    use hyper::service::Service as _;
-    use hyper_util::service::TowerToHyperService;
-    match TowerToHyperService::new(app.clone()).call(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
 }

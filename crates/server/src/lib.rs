@@ -17,7 +17,7 @@ use std::sync::Arc;
 use greenroom_engine::fleet::Fleet;
 use greenroom_net::tls::Authority;
 
-pub use auth::{hash as hash_of_secret, secret};
+pub use auth::{hash as hash_of_secret, new_token};
 pub use door::serve;
 
 /// What every request needs.

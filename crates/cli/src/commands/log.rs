@@ -37,14 +37,12 @@ pub(super) fn run(global: &Global, args: &Log, ui: &Ui) -> Result<u8, Failure> {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn fault(error: LedgerError) -> Failure {
     let mut failure = Failure::new(status::FAULT, error.to_string());
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
+    for inner in greenroom_engine::sources(&error) {
         let io = inner.downcast_ref::<std::io::Error>();
         if io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied) {
             failure.hints.push("Greenroom's state belongs to root: run it with sudo".to_owned());
         }
         failure.causes.push(inner.to_string());
-        cause = inner.source();
     }
     failure
 }

@@ -63,7 +63,7 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Continue(args) => fleet::follow::word(&cli.global, &args.id, "continue", cli.global.progress, ui),
         Command::Abort(args) => fleet::follow::word(&cli.global, &args.id, "abort", cli.global.progress, ui),
         Command::Token(args) => fleet::token::run(&cli.global, args, ui),
-        Command::Login(args) => fleet::token::login(&cli.global, args, ui),
+        Command::Login(args) => fleet::token::login(args, ui),
         Command::Completions(args) => {
             let mut text = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "greenroom", &mut text);

@@ -1,6 +1,42 @@
-//! A JSON Schema against a value, for the tests that compare a schema with its reader.
+//! A JSON Schema against its reader's keys and against a value, and broken documents: for the tests of each kind of file.
 
+use proptest::prelude::*;
 use serde_json::Value;
+
+/// Each table of a schema has just the keys that the reader knows, all of them described.
+pub(crate) fn assert_keys(tables: &[(&Value, &[&str])]) {
+    for (table, keys) in tables {
+        let mut known: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+        known.sort();
+        let mut described: Vec<String> = table["properties"].as_object().unwrap().keys().cloned().collect();
+        described.sort();
+        assert_eq!(described, known);
+        assert_eq!(table["additionalProperties"], false);
+        for (key, property) in table["properties"].as_object().unwrap() {
+            assert!(property["description"].is_string(), "{key} is not described: {property}");
+        }
+    }
+}
+
+/// A document as JSON, for its schema.
+pub(crate) fn json(text: &str) -> Value {
+    serde_json::to_value(toml::from_str::<toml::Table>(text).unwrap()).unwrap()
+}
+
+/// Mutations of a sound document: pieces cut out, doubled and put in, `bits` among them.
+pub(crate) fn mutated(sound: &'static str, bits: &[&'static str]) -> impl Strategy<Value = String> {
+    let bits = prop::sample::select(bits.to_vec()).prop_map(str::to_owned).boxed();
+    let edit = (any::<prop::sample::Index>(), 0usize..12, prop_oneof![9 => bits, 1 => "\\PC{0,6}"]);
+    proptest::collection::vec(edit, 1..6).prop_map(move |edits| {
+        let mut chars: Vec<char> = sound.chars().collect();
+        for (at, cut, bit) in edits {
+            let at = at.index(chars.len() + 1);
+            let end = (at + cut).min(chars.len());
+            chars.splice(at..end, bit.chars());
+        }
+        chars.into_iter().collect()
+    })
+}
 
 /// Why a JSON Schema refuses `value`: the keywords that our schema uses, and a panic for any other.
 pub(crate) fn refusal(root: &Value, schema: &Value, value: &Value) -> Option<String> {

@@ -155,7 +155,8 @@ impl Order {
 }
 
 /// What a person says to a change that is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Word {
     /// Go on with the next batch.
     Continue,

@@ -1,15 +1,15 @@
 //! Prepare, commit and unwind: a change that waits for the others.
 
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use greenroom_core::wire::{Answer, Command, What};
 use greenroom_host::apply::NoFaults;
 
-use super::{Agent, lock};
+use super::Agent;
 use crate::apply::{self, ChangeRecord, Gate, Kind, Open, Records, Standing, Wanted};
-use crate::{Asked, EngineError, Outcome, Silent, State};
+use crate::{Asked, EngineError, Outcome, Silent, State, lock};
 
 /// A change whose thread waits at the gate.
 pub(super) struct Held {
@@ -39,8 +39,8 @@ struct Waiting {
 
 impl Gate for Waiting {
     fn pass(&self) -> Result<(), EngineError> {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let word = self.word.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = lock(&self.said).clone();
+        let word = lock(&self.word);
         let again = "nothing was touched; apply again";
         if said.send(Said::AtTheGate).is_err() {
             return Err(EngineError::refused("the agent ends", again));

@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use greenroom_core::wire::Answer;
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,7 @@ impl Journal {
         change: &str,
         next: impl FnOnce(Change) -> Result<Change, EngineError>,
     ) -> Result<(), EngineError> {
-        let _one = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = crate::lock(&self.changes);
         let path = self.path("changes", change)?;
         let known = read::<Change>(&path)?;
         let before = known.unwrap_or_default();

@@ -24,17 +24,17 @@ mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use greenroom_core::wire::{Answer, Class, Command, Failed, FromAgent, Note, Report, Verb};
 use greenroom_host::apply::NoFaults;
-use greenroom_store::ledger::{Actor, Filter, Ledger as _};
+use greenroom_store::ledger::{Actor, Filter, Ledger as _, SqlLedger};
 
 pub use self::link::{Link, serve};
 
 use self::held::Held;
 use self::journal::{Journal, Known};
-use crate::{Asked, EngineError, Progress, Silent, State};
+use crate::{Asked, EngineError, Progress, Silent, State, lock};
 
 /// How the agent came to be on this host.
 #[derive(Clone)]
@@ -194,8 +194,9 @@ impl Agent {
     /// # Errors
     /// The ledger cannot be read.
     pub fn reports(&self, since: u64, limit: u64) -> Result<Vec<Report>, EngineError> {
-        let state = State::open(&self.options.state)?;
-        let listing = state.ledger.entries(&Filter { since, limit: Some(limit), ..Filter::default() })?;
+        // Asked for each second: nothing else of the state is opened.
+        let ledger = SqlLedger::open(&self.options.state.join("ledger"))?;
+        let listing = ledger.entries(&Filter { since, limit: Some(limit), ..Filter::default() })?;
         let report = |entry: greenroom_store::ledger::Entry| {
             let (seq, kind) = (entry.seq, entry.kind.clone());
             Report { seq, kind, entry: serde_json::to_value(entry).unwrap_or_default() }
@@ -251,12 +252,7 @@ const PATHS: usize = 20;
 /// A failure as the control plane hears it.
 #[must_use]
 pub fn failed(error: &EngineError) -> Failed {
-    let mut causes = Vec::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        causes.push(inner.to_string());
-        cause = inner.source();
-    }
+    let mut causes: Vec<String> = crate::sources(error).map(ToString::to_string).collect();
     let (class, hints) = match error {
         EngineError::Usage { hint, .. } => (Class::Usage, hint.iter().cloned().collect()),
         EngineError::Refused { hint, .. } => (Class::Refused, hint.iter().cloned().collect()),
@@ -268,8 +264,4 @@ pub fn failed(error: &EngineError) -> Failed {
         _ => (Class::Fault, Vec::new()),
     };
     Failed { class, what: error.to_string(), causes, hints }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

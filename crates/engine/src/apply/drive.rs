@@ -391,11 +391,5 @@ fn directed(record: &ChangeRecord) -> Vec<UnitAction> {
 
 /// An error with its causes, in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        out = format!("{out}: {inner}");
-        cause = inner.source();
-    }
-    out
+    crate::sources(error).fold(error.to_string(), |out, inner| format!("{out}: {inner}"))
 }

@@ -188,7 +188,7 @@ impl Fleet {
         let mut trial = self.doc(id).await?;
         trial.rollout.told(word, 0).map_err(|why| FleetError::refused(why, format!("greenroom follow {id}")))?;
         let name = format!("{}.{id}", self.next_id("w").await?);
-        let body = serde_json::to_string(&Spoken { word: word == Word::Continue, person: person.to_owned() });
+        let body = serde_json::to_string(&Spoken { word, person: person.to_owned() });
         let body = body.map_err(FleetError::damaged("the word"))?;
         let command = NewCommand { id: name.clone(), host: words(id), fence: 0, body };
         self.control.enqueue(&[command], None, self.now()).await?;
@@ -202,8 +202,7 @@ impl Fleet {
 /// A word in the mailbox of a change.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Spoken {
-    /// Continue; otherwise abort.
-    pub(super) word: bool,
+    pub(super) word: Word,
     pub(super) person: String,
 }
 

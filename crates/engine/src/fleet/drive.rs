@@ -9,17 +9,18 @@
 //! that the next one gives too.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use greenroom_core::api;
-use greenroom_core::rollout::{Order, Outcome, Phase, Rollout, Word};
+use greenroom_core::rollout::{Order, Outcome, Phase, Rollout};
 use greenroom_core::wire::{Answer, Class, Command, Failed, Verb};
 use greenroom_store::control::{Fence, Millis, NewCommand, Outcome as Ended, Watch};
 use greenroom_store::ledger::Draft;
 
 use super::change::{Doc, Spoken, words};
 use super::{Fleet, FleetError, answer};
+use crate::lock;
 
 /// How long a lease lasts without being renewed, in milliseconds.
 const LEASE: Millis = 10_000;
@@ -102,8 +103,7 @@ impl Fleet {
         let mut heard = Vec::new();
         for command in self.control.commands_due(&words(id)).await? {
             let spoken: Spoken = serde_json::from_str(&command.body).map_err(FleetError::damaged("a word"))?;
-            let word = if spoken.word { Word::Continue } else { Word::Abort };
-            let answer = match doc.rollout.told(word, now) {
+            let answer = match doc.rollout.told(spoken.word, now) {
                 Ok(()) => Answer::Unwound { local: None },
                 Err(what) => Answer::Failed(Failed { class: Class::Refused, what, causes: vec![], hints: vec![] }),
             };
@@ -233,8 +233,4 @@ async fn hint(watch: &mut Option<Watch>) {
         Some(watch) => drop(tokio::time::timeout(LOOK, watch.next()).await),
         None => tokio::time::sleep(LOOK).await,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

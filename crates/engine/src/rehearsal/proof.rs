@@ -164,13 +164,11 @@ fn restless(found: &apply::Conflicts) -> String {
 /// What a copy cannot show although the host could do it: overlayfs remembers where a directory came from, up to 256 bytes
 /// (`redirect_max` of the kernel's module, for the whole machine).
 fn long_path(error: &EngineError) -> &'static str {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(inner) = cause {
-        let io = inner.downcast_ref::<std::io::Error>();
-        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::CrossesDevices) {
-            return ". A copy cannot move a directory whose path is longer than 256 bytes; the host can. Make that a `live` step";
-        }
-        cause = inner.source();
+    let crosses = |inner: &(dyn std::error::Error + 'static)| {
+        inner.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::CrossesDevices)
+    };
+    if crate::sources(error).any(crosses) {
+        return ". A copy cannot move a directory whose path is longer than 256 bytes; the host can. Make that a `live` step";
     }
     ""
 }

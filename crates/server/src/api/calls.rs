@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use greenroom_core::api;
 use greenroom_core::rollout::Word;
-use greenroom_store::control::{NewToken, Role};
+use greenroom_store::control::Role;
 use greenroom_store::ledger::{Filter, Ledger as _};
 
 use super::table::{Call, Caller, deleting, getting, posting};
@@ -150,14 +150,11 @@ async fn make_token(shared: Arc<Shared>, caller: Caller, body: api::NewToken) ->
     if body.name.trim().is_empty() || body.name.len() > 64 {
         return Err(ApiError::bad_request("a token has a person's name".to_owned()));
     }
-    let (secret, now) = (auth::secret()?, shared.fleet.now());
-    let hash = auth::hash(&secret);
-    let id = format!("t-{}", hash.chars().take(10).collect::<String>());
-    let expires = Some(now + seconds(body.valid_s.unwrap_or(TOKEN_S)));
-    let new = NewToken { id: id.clone(), name: body.name.clone(), role, hash, expires };
+    let now = shared.fleet.now();
+    let (new, secret) = auth::new_token(&body.name, role, now + seconds(body.valid_s.unwrap_or(TOKEN_S)))?;
     shared.fleet.control().add_token(&new, now).await?;
     shared.fleet.noted("token", &format!("{} as {}", body.name, role.as_str()), &caller.token.name).await?;
-    Ok(api::MadeToken { id, token: secret })
+    Ok(api::MadeToken { id: new.id, token: secret })
 }
 
 /// Milliseconds of at most ten years.

@@ -42,11 +42,7 @@ impl ApiError {
     }
 
     fn because(mut self, error: &dyn std::error::Error) -> Self {
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            self.problem.causes.push(inner.to_string());
-            cause = inner.source();
-        }
+        self.problem.causes.extend(greenroom_engine::sources(error).map(ToString::to_string));
         self
     }
 }

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodFilter, MethodRouter, on, post};
 use greenroom_store::control::{Role, Token};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -80,14 +80,7 @@ where
     F: Fn(Arc<Shared>, Caller) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<A, ApiError>> + Send,
 {
-    let handler = move |State(shared): State<Arc<Shared>>,
-                        Path(path): Path<HashMap<String, String>>,
-                        Query(query): Query<HashMap<String, String>>,
-                        headers: HeaderMap| async move {
-        let token = auth::person(&shared, &headers, role).await?;
-        Ok::<_, ApiError>(Json(call(shared, Caller { token, path, query }).await?))
-    };
-    row("get", path, Who::Person(role), about, None, get(handler), |g| g.subschema_for::<A>())
+    without_body(("get", MethodFilter::GET), path, role, about, call)
 }
 
 /// `DELETE` by a person.
@@ -97,14 +90,29 @@ where
     F: Fn(Arc<Shared>, Caller) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<A, ApiError>> + Send,
 {
+    without_body(("delete", MethodFilter::DELETE), path, role, about, call)
+}
+
+fn without_body<A, F, Fut>(
+    (method, filter): (&'static str, MethodFilter),
+    path: &'static str,
+    role: Role,
+    about: &'static str,
+    call: F,
+) -> Call
+where
+    A: Serialize + JsonSchema,
+    F: Fn(Arc<Shared>, Caller) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<A, ApiError>> + Send,
+{
     let handler = move |State(shared): State<Arc<Shared>>,
                         Path(path): Path<HashMap<String, String>>,
+                        Query(query): Query<HashMap<String, String>>,
                         headers: HeaderMap| async move {
         let token = auth::person(&shared, &headers, role).await?;
-        let query = HashMap::new();
         Ok::<_, ApiError>(Json(call(shared, Caller { token, path, query }).await?))
     };
-    row("delete", path, Who::Person(role), about, None, delete(handler), |g| g.subschema_for::<A>())
+    row(method, path, Who::Person(role), about, None, on(filter, handler), |g| g.subschema_for::<A>())
 }
 
 /// `POST` by a person.

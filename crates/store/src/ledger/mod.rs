@@ -243,7 +243,7 @@ pub enum LedgerError {
 
 /// An append-only, hash-chained record. Several processes may have one open at the same time.
 ///
-/// Every implementation passes the suite in `tests/ledger.rs`.
+/// Every implementation passes the suite in `tests/ledger`.
 pub trait Ledger {
     /// Appends an entry. When this returns, neither kill -9 nor a power cut loses it.
     ///

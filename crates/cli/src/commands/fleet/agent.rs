@@ -11,6 +11,7 @@ use greenroom_engine::rehearsal::prepare;
 use greenroom_net::client::{Http, Url};
 use greenroom_net::tls::request;
 
+use super::asked_to_end;
 use super::enrol::Membership;
 use crate::args::Global;
 use crate::error::{Failure, status};
@@ -65,17 +66,6 @@ pub(in crate::commands) fn run(global: &Global, ui: &Ui) -> Result<u8, Failure> 
     Ok(status::DONE)
 }
 
-async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-}
-
 /// Renews the certificate when a third of its time has gone by.
 async fn keep_certificate(state: PathBuf) {
     loop {
@@ -92,8 +82,7 @@ fn renew(state: &std::path::Path) -> Result<(), Failure> {
     if now < known.since + (known.not_after - known.since) / 3 {
         return Ok(());
     }
-    let fault = |error: &dyn std::error::Error| Failure::new(status::FAULT, error.to_string()).causes_of(error);
-    let wanted = request(&known.host).map_err(|error| fault(&error))?;
+    let wanted = request(&known.host).map_err(Failure::fault)?;
     for url in &known.urls {
         let url = Url::parse(url).map_err(Failure::usage)?;
         let http = Http::new(url, &known.authority, Some(&known.identity()), None)?;

@@ -1,8 +1,8 @@
 //! `greenroom enrol`: this host lets itself in, with an invitation on standard input.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::Read as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use greenroom_core::api::{Enrol, Enrolled, Invitation};
@@ -50,14 +50,7 @@ impl Membership {
         let path = Self::path(state);
         let dir = path.parent().unwrap_or(state);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let fresh = dir.join("membership.new");
-        let _ = fs::remove_file(&fresh);
-        let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&fresh)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)?;
-        fs::File::open(dir)?.sync_all()?;
-        Ok(())
+        super::keep(&path, self)
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -73,8 +66,7 @@ pub(in crate::commands) fn run(global: &Global, ui: &Ui) -> Result<u8, Failure> 
         Failure::usage(format!("standard input is no invitation: {error}"))
             .hint("greenroom join --invite HOST prints one")
     })?;
-    let wanted =
-        request(&invitation.host).map_err(|error| Failure::new(status::FAULT, error.to_string()).causes_of(&error))?;
+    let wanted = request(&invitation.host).map_err(Failure::fault)?;
     let enrolled =
         first_that_answers(&invitation, &Enrol { token: invitation.token.clone(), request: wanted.request })?;
     let membership = Membership {

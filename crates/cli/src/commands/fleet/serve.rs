@@ -1,16 +1,15 @@
 //! `greenroom serve`: the control plane.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use greenroom_engine::fleet::{Fleet, FleetError};
 use greenroom_net::client::Url;
 use greenroom_net::tls::Authority;
-use greenroom_server::{Shared, hash_of_secret, secret};
-use greenroom_store::control::{Control, NewToken, Role};
+use greenroom_server::{Shared, hash_of_secret, new_token};
+use greenroom_store::control::{Control, ControlError, Role};
 use greenroom_store::ledger::SqlLedger;
 use tokio::net::TcpListener;
 
@@ -56,7 +55,7 @@ fn ledger(text: &str, dir: &Path) -> Result<SqlLedger, Failure> {
         Place::Sqlite(dir) => SqlLedger::open(&dir.join("ledger")),
         Place::Postgres(url) => SqlLedger::connect(url),
     };
-    opened.map_err(|error| Failure::new(status::FAULT, error.to_string()).causes_of(&error))
+    opened.map_err(Failure::fault)
 }
 
 async fn serve(
@@ -71,7 +70,7 @@ async fn serve(
         Place::Sqlite(dir) => Control::open(&dir).await,
         Place::Postgres(url) => Control::connect(url).await,
     };
-    let control = control.map_err(|error| Failure::new(status::FAULT, error.to_string()).causes_of(&error))?;
+    let control = control.map_err(Failure::fault)?;
     let listener = TcpListener::bind(&args.listen).await.map_err(|error| {
         Failure::new(status::FAULT, format!("cannot listen on {}: {error}", args.listen)).hint("--listen ADDRESS:PORT")
     })?;
@@ -88,25 +87,16 @@ async fn serve(
     let shared = Shared::new(fleet, authority, urls.clone());
     let (stop, stopped) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
-        end_asked_for().await;
+        super::asked_to_end().await;
         let _ = stop.send(true);
     });
     ui.say(&format!("the control plane serves on {address}; hosts reach it at {}", urls.join(", ")));
     crate::env::tell_manager("READY=1")?;
-    greenroom_server::serve(shared, listener, names, stopped)
-        .await
-        .map_err(|error| Failure::new(status::FAULT, error.to_string()).causes_of(&error))
+    greenroom_server::serve(shared, listener, names, stopped).await.map_err(Failure::fault)
 }
 
-async fn end_asked_for() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+fn of_state(error: ControlError) -> Failure {
+    Failure::fault(FleetError::from(error))
 }
 
 /// The kind of document that the authority is: every control plane on one database has the same.
@@ -114,31 +104,27 @@ const AUTHORITY: &str = "authority";
 
 /// The system's authority; made at the first start.
 async fn authority(fleet: &Fleet, dir: &Path) -> Result<Authority, Failure> {
-    let fault = |error: &dyn std::error::Error| Failure::new(status::FAULT, error.to_string()).causes_of(error);
-    let known = || async {
-        fleet.control().document(AUTHORITY, "current").await.map_err(|error| fault(&FleetError::from(error)))
-    };
+    let known = || async { fleet.control().document(AUTHORITY, "current").await.map_err(of_state) };
     let text = match known().await? {
         Some(text) => text,
         None => {
-            let made = Authority::create("system", fleet.now() / 1000).map_err(|error| fault(&error))?;
+            let made = Authority::create("system", fleet.now() / 1000).map_err(Failure::fault)?;
             let text = serde_json::json!({ "certificate": made.certificate(), "key": made.key() }).to_string();
-            // Another control plane may be at its first start too: the first one counts.
+            // Of two control planes that are at their first start at the same moment, both may come to this.
             let new = fleet.control().put_document(AUTHORITY, "current", &text, fleet.now()).await;
-            new.map_err(|error| fault(&FleetError::from(error)))?;
+            new.map_err(of_state)?;
             known().await?.unwrap_or(text)
         }
     };
     let parsed: serde_json::Value = serde_json::from_str(&text)?;
     let field = |name: &str| parsed[name].as_str().unwrap_or_default().to_owned();
-    let authority = Authority::load(field("certificate"), field("key")).map_err(|error| fault(&error))?;
+    let authority = Authority::load(field("certificate"), field("key")).map_err(Failure::fault)?;
     fs::write(dir.join("authority.pem"), authority.certificate())?;
     Ok(authority)
 }
 
 /// Where nobody has a token yet, root of this machine gets one.
 async fn first_token(fleet: &Fleet, authority: &Authority, url: &Url, path: &Path) -> Result<(), Failure> {
-    let fault = |error| Failure::from_fleet(&FleetError::from(error));
     let url = url.to_string();
     if let Ok(text) = fs::read(path)
         && let Ok(known) = serde_json::from_slice::<Access>(&text)
@@ -146,34 +132,15 @@ async fn first_token(fleet: &Fleet, authority: &Authority, url: &Url, path: &Pat
             .control()
             .token_by_hash(&hash_of_secret(&known.token))
             .await
-            .map_err(fault)?
+            .map_err(of_state)?
             .is_some_and(|t| t.good_at(fleet.now()))
     {
         if known.url != url {
-            write_access(path, &Access { url, ..known })?;
+            super::keep(path, &Access { url, ..known })?;
         }
         return Ok(());
     }
-    let secret = secret()?;
-    let hash = hash_of_secret(&secret);
-    let id = format!("t-{}", hash.chars().take(10).collect::<String>());
-    let token =
-        NewToken { id, name: "root".to_owned(), role: Role::Admin, hash, expires: Some(fleet.now() + FIRST_TOKEN) };
-    fleet.control().add_token(&token, fleet.now()).await.map_err(fault)?;
-    write_access(path, &Access { url, token: secret, authority: authority.certificate().to_owned() })
-}
-
-/// Writes an access, for its owner only.
-pub(super) fn write_access(path: &Path, access: &Access) -> Result<(), Failure> {
-    let text = serde_json::to_vec_pretty(access)?;
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let fresh = parent.join(name);
-    let _ = fs::remove_file(&fresh);
-    let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&fresh)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    Ok(())
+    let (token, secret) = new_token("root", Role::Admin, fleet.now() + FIRST_TOKEN)?;
+    fleet.control().add_token(&token, fleet.now()).await.map_err(of_state)?;
+    super::keep(path, &Access { url, token: secret, authority: authority.certificate().to_owned() })
 }

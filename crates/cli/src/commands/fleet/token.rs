@@ -51,7 +51,7 @@ fn list(tokens: &[Known], ui: &Ui) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(in crate::commands) fn login(global: &Global, args: &Login, ui: &Ui) -> Result<u8, Failure> {
+pub(in crate::commands) fn login(args: &Login, ui: &Ui) -> Result<u8, Failure> {
     let authority = std::fs::read_to_string(&args.authority)
         .map_err(|error| Failure::usage(format!("cannot read the authority {}: {error}", args.authority.display())))?;
     let mut token = String::new();
@@ -61,12 +61,10 @@ pub(in crate::commands) fn login(global: &Global, args: &Login, ui: &Ui) -> Resu
     std::io::stdin().read_line(&mut token)?;
     let access = Access { url: args.url.clone(), token: token.trim().to_owned(), authority };
     let dir = crate::env::config_dir().ok_or_else(|| Failure::usage("there is no home directory to keep it in"))?;
-    let kept = Access { url: access.url.clone(), token: access.token.clone(), authority: access.authority.clone() };
     // What does not work is not kept.
     let _: serde_json::Value = access.open()?.get("/v1/hosts")?;
     std::fs::create_dir_all(&dir)?;
-    super::serve::write_access(&dir.join("server.json"), &kept)?;
-    let _ = global;
+    super::keep(&dir.join("server.json"), &access)?;
     ui.say(&format!("commands go to {} from now on", args.url));
     Ok(status::DONE)
 }

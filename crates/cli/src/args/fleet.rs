@@ -1,0 +1,108 @@
+//! What is said to the control plane and the agents, declared.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::parse_age;
+
+/// `greenroom serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:7443")]
+    pub listen: String,
+    /// Where hosts and people reach it: https://HOST:7443; several times when there are several
+    #[arg(long = "url", value_name = "URL")]
+    pub urls: Vec<String>,
+    /// Where the ledger and the state are: sqlite:DIRECTORY, or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "PLACE", default_value = "sqlite:")]
+    pub ledger: String,
+}
+
+/// `greenroom join`
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The host as ssh knows it: root@web1
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+    /// Its name in the system, where that is another one
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// The file of ssh's configuration
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+    /// An option for ssh, as after its -o
+    #[arg(long, value_name = "OPTION")]
+    pub ssh_option: Vec<String>,
+    /// The program to bring there, where this one does not run there
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
+    /// Enrol it again although it is in touch
+    #[arg(long)]
+    pub again: bool,
+    /// Only print an invitation, for `greenroom enrol` on that host
+    #[arg(long, conflicts_with = "cloud_init")]
+    pub invite: bool,
+    /// Only print user data with which a fresh machine of any cloud enrols itself
+    #[arg(long)]
+    pub cloud_init: bool,
+}
+
+impl Join {
+    /// The name that the host gets.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        let target = self.target.rsplit('@').next().unwrap_or(&self.target);
+        self.name.clone().unwrap_or_else(|| target.to_owned())
+    }
+}
+
+/// A command about one rehearsal or change.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The rehearsal (r7) or the change (c5)
+    pub id: String,
+}
+
+/// `greenroom token`
+#[derive(Debug, Args)]
+pub struct Token {
+    /// What
+    #[command(subcommand)]
+    pub what: TokenWhat,
+}
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenWhat {
+    /// Let a person in: prints the token, this once
+    Create {
+        /// The person
+        name: String,
+        /// viewer (look), developer (rehearse), operator (apply, undo) or admin
+        #[arg(long, default_value = "viewer")]
+        role: String,
+        /// How long it is good for (30d, 12w); 90 days where nothing is said
+        #[arg(long, value_name = "D", value_parser = parse_age)]
+        valid: Option<Duration>,
+    },
+    /// All of them, without their secrets
+    List,
+    /// Shut one out
+    Revoke {
+        /// Its name in the list
+        id: String,
+    },
+}
+
+/// `greenroom login`
+#[derive(Debug, Args)]
+pub struct Login {
+    /// https://HOST:7443
+    pub url: String,
+    /// The control plane's authority: control/authority.pem in its state directory
+    #[arg(long, value_name = "FILE")]
+    pub authority: PathBuf,
+}

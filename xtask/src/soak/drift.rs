@@ -23,6 +23,9 @@ const EDITS: u64 = 60;
 /// More than the kernel's queue holds (`fs.fanotify.max_queued_events`).
 const FLOOD: usize = 20_000;
 
+/// What happens within a tick of the clock of files before a gap may be of the gap.
+const TICK: Duration = Duration::from_millis(10);
+
 /// What was done last to a path: the word on the command line of who did it, and whether the watch must know it.
 struct Done {
     word: String,
@@ -126,6 +129,7 @@ impl Day {
                 self.count("package runs", 1);
             }
             _ => {
+                self.pass()?;
                 self.end_watch(Signal::TERM)?;
                 self.start_watch()?;
                 self.count("restarts", 1);
@@ -139,7 +143,7 @@ impl Day {
 
     /// The watch dies in the middle of edits, and others follow until it runs again.
     fn killed(&mut self) -> Result<()> {
-        Log::read(&self.root(), None)?;
+        self.pass()?;
         let last = self.below(5);
         for _ in 0..last {
             self.edit(false)?;
@@ -159,6 +163,7 @@ impl Day {
         let last = |root: &Path| -> Result<Option<u64>> {
             Ok(Log::read(root, None)?.marks().iter().rfind(|mark| mark.mark == MarkKind::Overflow).map(|mark| mark.seq))
         };
+        self.pass()?;
         let before = last(&self.root())?;
         self.signal(Signal::STOP)?;
         for _ in 0..3 {
@@ -236,6 +241,13 @@ impl Day {
         Ok(())
     }
 
+    /// What was done until now is before whatever gap follows.
+    fn pass(&self) -> Result<()> {
+        std::thread::sleep(TICK);
+        Log::read(&self.root(), None)?;
+        Ok(())
+    }
+
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = self.watch.as_ref().and_then(|child| Pid::from_raw(child.id().cast_signed())).context("no watch")?;
         kill_process(pid, signal).context("signal the watch")
@@ -285,10 +297,18 @@ impl Day {
                 }
                 // A name that came and went unseen has left nothing that says so: who removed it before is named.
                 (Some("watch"), false, false) if one["op"] == "delete" => {}
-                _ => bail!("{} was to be named ({}): {one:#}", done.word, done.seen),
+                _ => bail!("{} was to be named ({}): {one:#}\n{}", done.word, done.seen, self.told(path)?),
             }
         }
         Ok(())
+    }
+
+    /// What the log says of a path and of itself, for a violation.
+    fn told(&self, path: &str) -> Result<String> {
+        let log = Log::read(&self.root(), None)?;
+        let changed = self.root().join(&path[1..]).symlink_metadata().map(|m| (m.ctime(), m.ctime_nsec()));
+        let changed = changed.ok().and_then(|(s, n)| jiff::Timestamp::new(s, i32::try_from(n).ok()?).ok());
+        Ok(format!("changed at {changed:?}\n{:#?}\n{:#?}", log.of(&path.into()), log.marks()))
     }
 
     /// What rsync says differs below `/srv`, both ways.

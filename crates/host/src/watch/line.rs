@@ -28,7 +28,7 @@ pub enum What {
 pub struct Event {
     /// Its place in the order of events and marks: lines that were held back stand later in the file.
     pub seq: u64,
-    /// When the last of it was read from the kernel.
+    /// No earlier than it happened, and no later than what was not read together with it.
     pub at: Timestamp,
     /// Where.
     pub path: TreePath,
@@ -63,7 +63,7 @@ pub struct Event {
 pub(super) struct Series {
     /// Of the first name; each that follows has the next.
     pub(super) seq: u64,
-    /// When the last of it was read from the kernel.
+    /// As of events.
     pub(super) at: Timestamp,
     /// The directory.
     pub(super) within: TreePath,
@@ -112,12 +112,13 @@ pub struct Mark {
     pub at: Timestamp,
     /// What.
     pub mark: MarkKind,
-    /// Since when changes may have gone unseen, where that is known: the last moment at which nothing was waiting.
+    /// Since when changes may have gone unseen, or for `Behind` not been read, where that is known: the last moment at which nothing
+    /// was waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }
 
-/// The kinds of marks. Before each but `Rotated` and `ActorsLost` there may be changes that no event tells of.
+/// The kinds of marks. Before `Started`, `Stopped`, `Overflow`, `Ground` and `ClockBack` there may be changes that no event tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarkKind {
@@ -129,6 +130,10 @@ pub enum MarkKind {
     Overflow,
     /// Which process did something was lost for a moment; the changes were not.
     ActorsLost,
+    /// More happens than is read at once: lines from here on may be later than changes that are not on record yet.
+    Behind,
+    /// That is over.
+    CaughtUp,
     /// A new file of the log began.
     Rotated,
     /// Other file systems are mounted than before, or other paths are managed: what is there now was not watched until here.

@@ -25,6 +25,8 @@ pub struct Log {
     horizon: Option<Timestamp>,
     /// The latest time of any line that was read.
     latest: Option<Timestamp>,
+    /// The same of those that are written when the queue has been read.
+    seen: Option<Timestamp>,
     /// What is asked for has begun.
     begun: bool,
     running: bool,
@@ -32,6 +34,9 @@ pub struct Log {
 
 /// Of one path no more than this many events are kept, the newest.
 const EACH: usize = 16;
+
+/// A file's times may be so much older than what gave them: the tick of the coarsest clock that kernels use for them (100 Hz).
+const TICK: jiff::SignedDuration = jiff::SignedDuration::from_millis(10);
 
 impl Log {
     /// Reads the log of the tree at `root`, from `since` on where that is given. Without a log it is empty.
@@ -90,17 +95,22 @@ impl Log {
             match serde_json::from_slice(&line) {
                 Ok(Line::Actor { id, actor }) => drop(actors.insert(id, actor)),
                 Ok(Line::Mark(mark)) => {
+                    if !matches!(mark.mark, MarkKind::Ground | MarkKind::ActorsLost) {
+                        self.seen = self.seen.max(Some(mark.at));
+                    }
                     if let Some(at) = self.at(mark.seq, mark.at, since) {
                         self.marks.push(Mark { at, ..mark });
                     }
                 }
                 Ok(Line::Event(event)) => {
+                    self.seen = self.seen.max(Some(event.at));
                     if self.at(event.seq, event.at, since).is_some() {
                         let actor = event.by.and_then(|by| actors.get(&by).cloned());
                         self.keep(Event { actor, ..event });
                     }
                 }
                 Ok(Line::Series(series)) => {
+                    self.seen = self.seen.max(Some(series.at));
                     if self.at(series.last(), series.at, since).is_some() {
                         let actor = series.by.and_then(|by| actors.get(&by));
                         series.events(actor).for_each(|event| self.keep(event));
@@ -175,22 +185,36 @@ impl Log {
     /// change before may not be who made the last.
     #[must_use]
     pub fn unsure(&self, at: Timestamp) -> bool {
-        self.marks.iter().any(|mark| mark.since.is_some_and(|since| since < at && at <= mark.at))
+        let tick = at.saturating_add(TICK).unwrap_or(at);
+        let gaps = self.marks.iter().filter(|mark| mark.mark != MarkKind::Behind);
+        gaps.into_iter().any(|mark| mark.since.is_some_and(|since| since < tick && at <= mark.at))
     }
 
     /// Since when the log has every change; `None` while no watch runs.
     #[must_use]
     pub fn complete_since(&self) -> Option<Timestamp> {
-        let gap = |mark: &&Mark| !matches!(mark.mark, MarkKind::Rotated | MarkKind::ActorsLost | MarkKind::ClockBack);
+        use MarkKind::{Ground, Overflow, Started, Stopped};
+        let gap = |mark: &&Mark| matches!(mark.mark, Started | Stopped | Overflow | Ground);
         let last = self.marks.iter().rev().find(gap).map(|mark| mark.at);
         // Without any the watch has run since before the oldest line that is kept, or that was asked for.
         self.running.then(|| last.or(self.horizon)).flatten()
     }
 }
 
-/// The number that the next line would get, and the latest time in the last file: the last line may be one that was held back. A
-/// file begins where the clock was set back, so the times in one can be compared.
-pub(super) fn end(dir: &Path) -> io::Result<(u64, Option<Timestamp>)> {
+/// Where a log ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// The number that the next line would get.
+    pub(super) next: u64,
+    /// The latest time in the last file, since the last line may be one that was held back. A file begins where the clock was set
+    /// back, so the times in one can be compared.
+    pub(super) latest: Option<Timestamp>,
+    /// Until when everything was read.
+    pub(super) seen: Option<Timestamp>,
+}
+
+/// The end of the log in `dir`.
+pub(super) fn end(dir: &Path) -> io::Result<End> {
     let mut out = Log { begun: true, ..Log::default() };
     for (_, path) in journal::files(dir)?.iter().rev() {
         out.take(File::open(path)?, None)?;
@@ -198,7 +222,10 @@ pub(super) fn end(dir: &Path) -> io::Result<(u64, Option<Timestamp>)> {
             break;
         }
     }
-    Ok((out.next, out.latest))
+    use MarkKind::{Behind, CaughtUp, Started};
+    let last = out.marks.iter().rfind(|mark| matches!(mark.mark, Behind | CaughtUp | Started));
+    let behind = last.filter(|mark| mark.mark == Behind).and_then(|mark| mark.since);
+    Ok(End { next: out.next, latest: out.latest, seen: behind.or(out.seen) })
 }
 
 /// A line that was held back stands behind those that it came before.
@@ -244,6 +271,15 @@ mod tests {
         };
         std::fs::write(dir.path().join("log.1"), line(3, 9)).unwrap();
         std::fs::write(dir.path().join("log.2"), [line(5, 2), line(4, 1)].concat()).unwrap();
-        assert_eq!(end(dir.path()).unwrap(), (6, Some("2026-11-27T10:00:02Z".parse().unwrap())));
+        let at = |second: u64| Some(format!("2026-11-27T10:00:0{second}Z").parse().unwrap());
+        assert_eq!(end(dir.path()).unwrap(), End { next: 6, latest: at(2), seen: at(2) });
+        // Killed while more waited than it had read.
+        let behind =
+            "{\"seq\":6,\"at\":\"2026-11-27T10:00:05Z\",\"mark\":\"behind\",\"since\":\"2026-11-27T10:00:03Z\"}\n";
+        std::fs::write(dir.path().join("log.3"), [behind, &line(7, 6)].concat()).unwrap();
+        assert_eq!(end(dir.path()).unwrap(), End { next: 8, latest: at(6), seen: at(3) });
+        let ground = "{\"seq\":8,\"at\":\"2026-11-27T10:00:09Z\",\"mark\":\"ground\"}\n";
+        std::fs::write(dir.path().join("log.3"), [&line(7, 6), ground].concat()).unwrap();
+        assert_eq!(end(dir.path()).unwrap(), End { next: 9, latest: at(9), seen: at(6) });
     }
 }

@@ -83,6 +83,8 @@ pub struct Watch {
     named: Option<(u32, Arc<Image>, Actor)>,
     /// When the queue was found empty last.
     empty: Timestamp,
+    /// The last turn did not get to the queue's end.
+    behind: bool,
     swept: Instant,
     _lock: Lock,
 }
@@ -98,7 +100,7 @@ impl Watch {
         let dir = super::dir(&root);
         let write = || WatchError::system(format!("write the log in {}", dir.display()));
         let lock = Lock::take(&dir).map_err(write())?.ok_or_else(|| WatchError::Running(root.clone()))?;
-        let (seq, last) = log::end(&dir).map_err(WatchError::system("read the log"))?;
+        let end = log::end(&dir).map_err(WatchError::system("read the log"))?;
         let mut limits = Vec::new();
         let tracer = if options.trace { start_tracer(&mut limits) } else { None };
         let processes = Processes::now();
@@ -112,8 +114,8 @@ impl Watch {
         let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
         let attribution = if tracer.is_some() { Attribution::Traced } else { Attribution::Looked };
         let started = (options.now)();
-        let mut journal = Journal::open(&dir, options.bounds, seq, last).map_err(write())?;
-        journal.mark(started, MarkKind::Started, last).map_err(write())?;
+        let mut journal = Journal::open(&dir, options.bounds, end.next, end.latest).map_err(write())?;
+        journal.mark(started, MarkKind::Started, end.seen).map_err(write())?;
         journal.flush().map_err(write())?;
         let able = limits;
         let state = State { pid: std::process::id(), started, attribution, places: Vec::new(), limits: Vec::new() };
@@ -139,6 +141,7 @@ impl Watch {
             links: Links::new(Instant::now()),
             named: None,
             empty: started,
+            behind: false,
             asked: Asked::listen(&dir).map_err(write())?,
             swept: Instant::now(),
             _lock: lock,
@@ -194,7 +197,8 @@ impl Watch {
                 break;
             }
         }
-        self.journal.mark((self.now)(), MarkKind::Stopped, None).map_err(failed())?;
+        // What happened since the last turn was queued, and nobody reads it any more.
+        self.journal.mark(self.empty, MarkKind::Stopped, None).map_err(failed())?;
         self.journal.sync().map_err(failed())
     }
 
@@ -233,7 +237,8 @@ impl Watch {
         batch.clear();
         let mut room = [0u8; 64 << 10];
         let mut parts = Vec::new();
-        let began = (self.now)();
+        // Before the reading that finds the queue empty: all that happened until then has been read, and nothing later.
+        let mut at = (self.now)();
         while batch.len() < BATCH {
             let len = self.fan.read(&mut room)?;
             if len == 0 {
@@ -241,11 +246,12 @@ impl Watch {
             }
             batch.extend_from_slice(&room[..len]);
             parts.push(len);
+            at = (self.now)();
         }
+        self.behind(batch.len() >= BATCH, at)?;
         if let Some(told) = self.rate.read(batch.len(), Instant::now()) {
             self.ground.writes(&self.fan, told);
         }
-        let at = (self.now)();
         let late = self.records();
         let earlier = self.follow(records, late);
         let more = batch.len() >= BATCH || !self.deferred.is_empty();
@@ -263,11 +269,21 @@ impl Watch {
             self.write(change)?;
         }
         self.journal.flush()?;
-        if batch.len() < BATCH {
-            self.empty = began;
+        if !self.behind {
+            self.empty = at;
         }
         self.batch = batch;
         Ok(more)
+    }
+
+    /// Says when it begins not to keep up, before the lines that are later than what still waits, and when it has caught up. Should it
+    /// be killed in between, the next start knows since when there may be changes that nobody read.
+    fn behind(&mut self, behind: bool, at: Timestamp) -> io::Result<()> {
+        match (std::mem::replace(&mut self.behind, behind), behind) {
+            (false, true) => self.journal.mark(at, MarkKind::Behind, Some(self.empty)),
+            (true, false) => self.journal.mark(at, MarkKind::CaughtUp, None),
+            _ => Ok(()),
+        }
     }
 
     /// What happened to processes since the last time.
@@ -313,7 +329,7 @@ impl Watch {
         if raw.mask & mask::OVERFLOW != 0 {
             self.dirs.forget();
             self.links.lost(Instant::now());
-            return self.journal.mark((self.now)(), MarkKind::Overflow, Some(self.empty));
+            return self.journal.mark(at, MarkKind::Overflow, Some(self.empty));
         }
         if raw.pid == self.state.pid {
             return Ok(());

@@ -24,7 +24,7 @@ const EDITS: u64 = 60;
 const FLOOD: usize = 20_000;
 
 /// What happens within a tick of the clock of files before a gap may be of the gap.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(20);
 
 /// What was done last to a path: the word on the command line of who did it, and whether the watch must know it.
 struct Done {

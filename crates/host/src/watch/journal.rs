@@ -137,6 +137,16 @@ impl Journal {
         seq
     }
 
+    /// The number of the file in use.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The time of the last line.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        self.last
+    }
+
     fn actor(&mut self, actor: Actor) -> io::Result<u64> {
         if let Some(id) = self.actors.get(&actor) {
             return Ok(*id);

@@ -132,7 +132,7 @@ pub enum MarkKind {
     ActorsLost,
     /// More happens than is read at once: lines from here on may be later than changes that are not on record yet.
     Behind,
-    /// That is over.
+    /// All that happened until here is on record.
     CaughtUp,
     /// A new file of the log began.
     Rotated,

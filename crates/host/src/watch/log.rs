@@ -27,6 +27,8 @@ pub struct Log {
     latest: Option<Timestamp>,
     /// The same of those that are written when the queue has been read.
     seen: Option<Timestamp>,
+    /// It ends where the watch did not keep up: since when that was.
+    behind: Option<Timestamp>,
     /// What is asked for has begun.
     begun: bool,
     running: bool,
@@ -36,7 +38,7 @@ pub struct Log {
 const EACH: usize = 16;
 
 /// A file's times may be so much older than what gave them: the tick of the coarsest clock that kernels use for them (100 Hz).
-const TICK: jiff::SignedDuration = jiff::SignedDuration::from_millis(10);
+pub(super) const TICK: jiff::SignedDuration = jiff::SignedDuration::from_millis(10);
 
 impl Log {
     /// Reads the log of the tree at `root`, from `since` on where that is given. Without a log it is empty.
@@ -98,8 +100,13 @@ impl Log {
                     if !matches!(mark.mark, MarkKind::Ground | MarkKind::ActorsLost) {
                         self.seen = self.seen.max(Some(mark.at));
                     }
-                    if let Some(at) = self.at(mark.seq, mark.at, since) {
-                        self.marks.push(Mark { at, ..mark });
+                    let at = self.at(mark.seq, mark.at, since);
+                    match (mark.mark, at) {
+                        // Of the log's end only, and there are many.
+                        (MarkKind::Behind, _) => self.behind = mark.since,
+                        (MarkKind::CaughtUp, _) => self.behind = None,
+                        (_, Some(at)) => self.marks.push(Mark { at, ..mark }),
+                        _ => {}
                     }
                 }
                 Ok(Line::Event(event)) => {
@@ -175,7 +182,7 @@ impl Log {
         self.events.keys()
     }
 
-    /// The marks, oldest first.
+    /// The marks of where it is not complete, or begins anew, oldest first.
     #[must_use]
     pub fn marks(&self) -> &[Mark] {
         &self.marks
@@ -186,8 +193,7 @@ impl Log {
     #[must_use]
     pub fn unsure(&self, at: Timestamp) -> bool {
         let tick = at.saturating_add(TICK).unwrap_or(at);
-        let gaps = self.marks.iter().filter(|mark| mark.mark != MarkKind::Behind);
-        gaps.into_iter().any(|mark| mark.since.is_some_and(|since| since < tick && at <= mark.at))
+        self.marks.iter().any(|mark| mark.since.is_some_and(|since| since < tick && at <= mark.at))
     }
 
     /// Since when the log has every change; `None` while no watch runs.
@@ -222,10 +228,7 @@ pub(super) fn end(dir: &Path) -> io::Result<End> {
             break;
         }
     }
-    use MarkKind::{Behind, CaughtUp, Started};
-    let last = out.marks.iter().rfind(|mark| matches!(mark.mark, Behind | CaughtUp | Started));
-    let behind = last.filter(|mark| mark.mark == Behind).and_then(|mark| mark.since);
-    Ok(End { next: out.next, latest: out.latest, seen: behind.or(out.seen) })
+    Ok(End { next: out.next, latest: out.latest, seen: out.behind.or(out.seen) })
 }
 
 /// A line that was held back stands behind those that it came before.

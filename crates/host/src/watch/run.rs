@@ -83,8 +83,10 @@ pub struct Watch {
     named: Option<(u32, Arc<Image>, Actor)>,
     /// When the queue was found empty last.
     empty: Timestamp,
-    /// The last turn did not get to the queue's end.
-    behind: bool,
+    /// The last turn did not get to the queue's end: the number of the file that says so.
+    behind: Option<u64>,
+    /// Lines were written since it said last that the log is complete.
+    owes: bool,
     swept: Instant,
     _lock: Lock,
 }
@@ -141,7 +143,8 @@ impl Watch {
             links: Links::new(Instant::now()),
             named: None,
             empty: started,
-            behind: false,
+            behind: None,
+            owes: false,
             asked: Asked::listen(&dir).map_err(write())?,
             swept: Instant::now(),
             _lock: lock,
@@ -171,8 +174,8 @@ impl Watch {
     pub fn run(&mut self, stop: BorrowedFd<'_>) -> Result<(), WatchError> {
         let failed = || WatchError::system("go on watching");
         loop {
-            // Without events nothing wakes it, other than what is held back.
-            let wait = (self.pending.holds() || self.rate.waits()).then_some(Duration::from_secs(1));
+            // Without events nothing wakes it, other than what is held back or not yet said.
+            let wait = (self.pending.holds() || self.rate.waits() || self.owes).then_some(Duration::from_secs(1));
             let mut woken = self.wait(stop, true, wait).map_err(failed())?;
             if !woken.stop && !woken.asked && woken.events && self.tracer.is_some() {
                 let more = self.wait(stop, false, Some(GATHER)).map_err(failed())?;
@@ -248,7 +251,7 @@ impl Watch {
             parts.push(len);
             at = (self.now)();
         }
-        self.behind(batch.len() >= BATCH, at)?;
+        self.complete(batch.len(), at)?;
         if let Some(told) = self.rate.read(batch.len(), Instant::now()) {
             self.ground.writes(&self.fan, told);
         }
@@ -269,21 +272,30 @@ impl Watch {
             self.write(change)?;
         }
         self.journal.flush()?;
-        if !self.behind {
+        if self.behind.is_none() {
             self.empty = at;
         }
         self.batch = batch;
         Ok(more)
     }
 
-    /// Says when it begins not to keep up, before the lines that are later than what still waits, and when it has caught up. Should it
-    /// be killed in between, the next start knows since when there may be changes that nobody read.
-    fn behind(&mut self, behind: bool, at: Timestamp) -> io::Result<()> {
-        match (std::mem::replace(&mut self.behind, behind), behind) {
-            (false, true) => self.journal.mark(at, MarkKind::Behind, Some(self.empty)),
-            (true, false) => self.journal.mark(at, MarkKind::CaughtUp, None),
-            _ => Ok(()),
+    /// Says when it begins not to keep up, before the lines that are later than what still waits, and once all that was done is on
+    /// record. Should it be killed, the next start knows since when there may be changes that nobody read.
+    fn complete(&mut self, read: usize, at: Timestamp) -> io::Result<()> {
+        let behind = (read >= BATCH).then(|| self.journal.number());
+        let was = std::mem::replace(&mut self.behind, behind);
+        if behind.is_some() {
+            self.owes = true;
+            // Each file of the log says it.
+            return if was == behind { Ok(()) } else { self.journal.mark(at, MarkKind::Behind, Some(self.empty)) };
         }
+        // A tick after the last line, so that what that tells of is not within the clock's doubt.
+        let quiet = read == 0 && self.journal.last().is_none_or(|last| at.duration_since(last) >= log::TICK);
+        if self.owes && (was.is_some() || quiet) {
+            self.owes = false;
+            return self.journal.mark(at, MarkKind::CaughtUp, None);
+        }
+        Ok(())
     }
 
     /// What happened to processes since the last time.
@@ -355,6 +367,7 @@ impl Watch {
         }
         let image = self.image(raw.pid, earlier);
         self.journal.clock(at)?;
+        self.owes = true;
         let changes = [here.map(|path| (path, ends.0, None)), there.map(|path| (path, None, ends.1))];
         for (path, to, from) in changes.into_iter().flatten() {
             let change = Change { to, from, ..self.change(raw, path, image.clone(), at) };

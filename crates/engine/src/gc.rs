@@ -2,8 +2,9 @@
 //! names, contents that no changeset names, what came into the store with them and is no content, copies that a killed process left.
 //!
 //! Never dropped: anything that an applied change or its undo refers to, what the record of a host keeps for its diffs and
-//! reverts, and the before-images on the host itself (see [`crate::apply::forget`] for those). Rehearsals
-//! that are being held meanwhile hold the lock of their copy, and nothing that is younger than an hour goes.
+//! reverts, and the before-images on the host itself (see [`crate::apply::forget`] for those). It works alone: who adds contents
+//! meanwhile may count on one that is there. Rehearsals that are being held hold the lock of their copy, and nothing that is younger than
+//! an hour goes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -56,6 +57,9 @@ pub const YOUNG: Duration = Duration::from_secs(3600);
 /// The state cannot be read; nothing is dropped then.
 pub fn collect(state: &State, wanted: &Wanted<'_>) -> Result<Gone, EngineError> {
     let mut gone = Gone::default();
+    let _alone = state.alone()?.ok_or_else(|| {
+        EngineError::refused("something is being put on record in this state", "greenroom gc once that is over")
+    })?;
     let mut applied = applied(state)?;
     // The host's own records know too, should the ledger have been begun anew.
     applied.extend(Records::look(wanted.root).all()?.into_iter().map(|record| record.rehearsal));
@@ -161,4 +165,21 @@ fn drop_blobs(
         }
     }
     if wanted.dry_run { Ok(()) } else { state.blobs.sweep(limit).map_err(damaged) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_goes_while_somebody_counts_on_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, there) = (State::open(dir.path()).unwrap(), State::open(dir.path()).unwrap());
+        here.blobs.put_bytes(b"found by whoever needs it").unwrap();
+        let wanted = Wanted { root: dir.path(), keep: 0, dry_run: false, young: Duration::ZERO };
+        there.keeps().unwrap();
+        assert!(matches!(collect(&here, &wanted), Err(EngineError::Refused { .. })));
+        drop(there);
+        assert_eq!(collect(&here, &wanted).unwrap().blobs, 1);
+    }
 }

@@ -7,6 +7,7 @@
 //! rehearsals/rN.json   the record of each rehearsal
 //! noise/KEY.json       what a boot changes, by state of the host
 //! copies/ID/           copies that exist just now
+//! lock                 who adds contents holds it with others, who drops some holds it alone
 //! ```
 
 use std::fs;
@@ -19,6 +20,7 @@ use greenroom_core::rehearsal::Rehearsal;
 use greenroom_core::{Changeset, ContentHash};
 use greenroom_store::blobs::DirBlobs;
 use greenroom_store::ledger::{Ledger, SqlLedger};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::EngineError;
 
@@ -29,6 +31,16 @@ pub struct State {
     pub ledger: SqlLedger,
     /// Contents.
     pub blobs: DirBlobs,
+    lock: fs::File,
+}
+
+/// Holds the lock of a state alone.
+pub(crate) struct Alone<'a>(&'a State);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.flock(FlockOperation::Unlock);
+    }
 }
 
 impl State {
@@ -46,7 +58,35 @@ impl State {
         let ledger = SqlLedger::open(&dir.join("ledger"))?;
         let blobs = DirBlobs::open(&dir.join("blobs"))
             .map_err(|source| EngineError::Damaged { path: dir.join("blobs"), source: Box::new(source) })?;
-        Ok(Self { dir, ledger, blobs })
+        let path = dir.join("lock");
+        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = lock.map_err(EngineError::file("open", path))?;
+        Ok(Self { dir, ledger, blobs, lock })
+    }
+
+    /// From here on, as long as this is open, nothing is dropped: a content that is found is still there when the record that needs it
+    /// is written. Waits for a `gc` that is at it.
+    ///
+    /// # Errors
+    /// The lock's.
+    pub(crate) fn keeps(&self) -> Result<(), EngineError> {
+        self.flock(FlockOperation::LockShared).map_err(EngineError::file("lock", self.dir.join("lock")))
+    }
+
+    /// Nobody else adds contents from here on, until this is dropped. `None`: somebody does.
+    ///
+    /// # Errors
+    /// The lock's.
+    pub(crate) fn alone(&self) -> Result<Option<Alone<'_>>, EngineError> {
+        match self.flock(FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Alone(self))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(EngineError::file("lock", self.dir.join("lock"))(error)),
+        }
+    }
+
+    fn flock(&self, how: FlockOperation) -> io::Result<()> {
+        rustix::io::retry_on_intr(|| flock(&self.lock, how)).map_err(io::Error::from)
     }
 
     /// Where it is.

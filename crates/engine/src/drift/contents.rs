@@ -69,6 +69,7 @@ pub(super) fn keep<'a>(
     nodes: impl Iterator<Item = (&'a TreePath, &'a Node)>,
 ) -> Result<BTreeSet<ContentHash>, EngineError> {
     let mut kept = BTreeSet::new();
+    state.keeps()?;
     for (path, node) in nodes {
         let Some(hash) = node.content().filter(|_| is_kept(path, node.size())) else { continue };
         if !state.blobs.contains(hash).map_err(damaged(state))? {
@@ -105,6 +106,7 @@ pub(super) fn gather(
     elsewhere: &Elsewhere<'_>,
 ) -> Result<Vec<TreePath>, EngineError> {
     let mut missing: Vec<&Need<'_>> = Vec::new();
+    state.keeps()?;
     for need in needs {
         if state.blobs.verify(need.hash).is_err() && !from_live(state, tree, need, elsewhere)? {
             missing.push(need);

@@ -25,6 +25,7 @@ pub(super) fn first(
     progress: &dyn Progress,
 ) -> Result<Opened, EngineError> {
     let began = Instant::now();
+    state.keeps()?;
     progress.begin("recording this host for the first time");
     let (_, changes) = moves::fresh(guard.host(), &Place::default())?;
     let mut place = Place { whole: false, changes, modified: Vec::new() };

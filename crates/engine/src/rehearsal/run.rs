@@ -137,6 +137,7 @@ pub(super) fn keeps_new_data(first: &Stagehand<'_>, common: &Common<'_>) -> bool
 
 impl Run<'_, '_> {
     pub(super) fn capture(&self, first: &Stagehand<'_>, at_rest: bool) -> Result<Captured, EngineError> {
+        self.state.keeps()?;
         first.capture(self.common.site, self.noise.get()?, &IntoBlobs::new(&self.state.blobs), at_rest)
     }
 

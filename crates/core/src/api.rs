@@ -11,6 +11,18 @@ use serde::{Deserialize, Serialize};
 use crate::rollout::{Outcome, Phase};
 use crate::wire::{Failed, Note, Rehearse};
 
+/// A secret. Its JSON is the text; what is printed for debugging is not.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 /// Something went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
@@ -44,14 +56,14 @@ pub struct Invitation {
     /// Its authority, in PEM.
     pub authority: String,
     /// Good for one enrolment.
-    pub token: String,
+    pub token: Secret,
 }
 
 /// `POST /v1/enrol`, without a token in the header: the invitation's is in the body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Enrol {
     /// The invitation's.
-    pub token: String,
+    pub token: Secret,
     /// A signing request, in PEM.
     pub request: String,
 }
@@ -92,7 +104,7 @@ pub struct MadeToken {
     /// Its name, to revoke it by.
     pub id: String,
     /// The secret.
-    pub token: String,
+    pub token: Secret,
 }
 
 /// A token as it is on record.

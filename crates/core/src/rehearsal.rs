@@ -1,6 +1,7 @@
 //! The record of a rehearsal: what was run on the copy, what it did, whether the tests held and the way back was walked.
 //! This is also the object that `rehearse --json` prints.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::change::ApplyOptions;
@@ -82,10 +83,11 @@ pub struct Typed {
 }
 
 /// How the copy could reach the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Net {
     /// Only the package sources of the host, through the proxy.
+    #[default]
     Packages,
     /// Not at all.
     None,

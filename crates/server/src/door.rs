@@ -1,5 +1,6 @@
-//! Connections in. Whoever is slow or says too much is cut off: the head of a request has [`HEAD`], its body [`BODY`] bytes and
-//! [`REQUEST`] to come and be answered; a stream of an agent or of events has neither end.
+//! Connections in. Whoever is slow or says too much is cut off ([`Limits`]): a head has a size and a time, and so has the next
+//! request on a connection that is kept; a body may not pause for long, and how large one may be is said where it is read
+//! (`api::table`); whoever does not take its answer is not waited for. A stream of an agent or of events has no end by itself.
 
 use std::io;
 use std::sync::Arc;
@@ -7,8 +8,11 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use greenroom_net::tls::{Accepted, Acceptor, Certificates, Identity, TlsError};
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::map_request;
+use futures_util::stream::{self, Stream, StreamExt as _};
+use greenroom_net::tls::{self, Accepted, Acceptor, Certificates, Identity, TlsError};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -18,11 +22,25 @@ use tokio::sync::watch;
 use crate::Shared;
 use crate::{agents, api};
 
-/// The time for the head of a request.
-const HEAD: Duration = Duration::from_secs(10);
+/// The largest head of a request, in bytes.
+const HEAD: usize = 64 << 10;
 
-/// The largest body, in bytes.
-const BODY: usize = 4 << 20;
+/// What one control plane bears of those who connect.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections and handshakes.
+    pub connections: tls::Limits,
+    /// The time for the head of a request, from when the one before was answered.
+    pub head: Duration,
+    /// How long nothing may come of a body.
+    pub pause: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: tls::Limits::default(), head: Duration::from_secs(10), pause: Duration::from_secs(10) }
+    }
+}
 
 /// How often the server's certificate is made anew.
 const RENEW: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -56,12 +74,17 @@ pub async fn serve(
     shared: Arc<Shared>,
     listener: TcpListener,
     names: Vec<String>,
+    limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     let certificates = Certificates::new(&certificate(&shared, &names)?)?;
     let config = greenroom_net::tls::server(certificates.clone(), shared.authority.certificate())?;
-    let mut acceptor = Acceptor::new(listener, config).map_err(ServeError::Socket)?;
-    let app = api::router(&shared).layer(DefaultBodyLimit::max(BODY));
+    let mut acceptor = Acceptor::new(listener, config, limits.connections).map_err(ServeError::Socket)?;
+    // No handler takes a body with an extractor of axum's own; one that would is bounded too.
+    let unhurried = move |request: Request| async move {
+        request.map(|body| Body::from_stream(paced(body.into_data_stream(), limits.pause)))
+    };
+    let app = api::router(&shared).layer(DefaultBodyLimit::max(api::BODY)).layer(map_request(unhurried));
     let deliver = tokio::spawn(agents::deliver(shared.clone()));
     let drive = tokio::spawn({
         let shared = shared.clone();
@@ -72,7 +95,7 @@ pub async fn serve(
     loop {
         tokio::select! {
             accepted = acceptor.next() => match accepted {
-                Some(accepted) => drop(tokio::spawn(connection(app.clone(), accepted))),
+                Some(accepted) => drop(tokio::spawn(connection(app.clone(), accepted, limits.head))),
                 None => break,
             },
             _ = renew.tick() => certificates.replace(&certificate(&shared, &names)?)?,
@@ -89,14 +112,26 @@ fn certificate(shared: &Shared, names: &[String]) -> Result<Identity, TlsError> 
     shared.authority.server(names, shared.fleet.now() / 1000, LIFETIME)
 }
 
-async fn connection(app: Router, accepted: Accepted) {
+/// A body that ends with an error when nothing comes of it for so long.
+fn paced(body: BodyDataStream, pause: Duration) -> impl Stream<Item = Result<axum::body::Bytes, axum::Error>> {
+    stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        match tokio::time::timeout(pause, body.next()).await {
+            Ok(Some(item)) => Some((item, Some(body))),
+            Ok(None) => None,
+            Err(_) => Some((Err(axum::Error::new(io::Error::from(io::ErrorKind::TimedOut))), None)),
+        }
+    })
+}
+
+async fn connection(app: Router, accepted: Accepted, head: Duration) {
     let peer = Peer { certificate: accepted.certificate };
     let service = TowerToHyperService::new(app.layer(Extension(peer)));
     // How a connection ends is the other end's affair.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(64 << 10)
+        .header_read_timeout(head)
+        .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(accepted.stream), service)
         .with_upgrades()
         .await;

@@ -18,7 +18,7 @@ use greenroom_engine::fleet::Fleet;
 use greenroom_net::tls::Authority;
 
 pub use auth::{hash as hash_of_secret, new_token};
-pub use door::serve;
+pub use door::{Limits, serve};
 
 /// What every request needs.
 pub struct Shared {

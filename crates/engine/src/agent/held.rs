@@ -11,6 +11,9 @@ use super::Agent;
 use crate::apply::{self, ChangeRecord, Gate, Kind, Open, Records, Standing, Wanted};
 use crate::{Asked, EngineError, Outcome, Silent, State, lock};
 
+/// However long the control plane says: after this a change that waits lets go of the host.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// A change whose thread waits at the gate.
 pub(super) struct Held {
     word: Sender<Word>,
@@ -71,8 +74,8 @@ impl Agent {
         }
         let (word, words) = channel();
         let (sender, said) = channel();
-        let gate =
-            Waiting { said: Mutex::new(sender.clone()), word: Mutex::new(words), hold: Duration::from_secs(hold_s) };
+        let hold = Duration::from_secs(hold_s).min(LONGEST);
+        let gate = Waiting { said: Mutex::new(sender.clone()), word: Mutex::new(words), hold };
         let job = Job {
             root: self.options.root.clone(),
             state: self.options.state.clone(),

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use greenroom_core::wire::{Answer, Class, Command, Failed, FromAgent, Note, Report, Verb};
+use greenroom_core::wire::{Answer, Class, Command, Failed, FromAgent, Note, Report, Verb, from_afar};
 use greenroom_host::apply::NoFaults;
 use greenroom_store::ledger::{Actor, Filter, Ledger as _, SqlLedger};
 
@@ -108,12 +108,26 @@ impl Agent {
             // It is under way on another thread, which answers.
             return;
         }
-        let turn = change(&command.verb).map(|change| lock(&self.turns).entry(change.to_owned()).or_default().clone());
+        let change = change(&command.verb);
+        let turn = change.map(|change| lock(&self.turns).entry(change.to_owned()).or_default().clone());
         let one = turn.as_deref().map(lock);
         let answer = self.once(command, say);
         drop(one);
+        if let Some((change, turn)) = change.zip(turn) {
+            self.leave_turn(change, turn);
+        }
         lock(&self.running).remove(&command.id);
         say(FromAgent::Done { id: command.id.clone(), answer });
+    }
+
+    /// Nobody else waits for this turn: what was kept of it goes.
+    fn leave_turn(&self, change: &str, turn: Arc<Mutex<()>>) {
+        // Whoever wants the turn takes it under this lock.
+        let mut turns = lock(&self.turns);
+        drop(turn);
+        if turns.get(change).is_some_and(|turn| Arc::strong_count(turn) == 1) {
+            turns.remove(change);
+        }
     }
 
     fn once(&self, command: &Command, say: &Say) -> Answer {
@@ -150,11 +164,23 @@ impl Agent {
             Verb::Prepare { change, what, why, hold_s } => self.prepare(command, change, what, why.as_ref(), *hold_s),
             Verb::Commit { change } => self.commit(change),
             Verb::Unwind { change, why } => self.unwind(command, change, why),
-            Verb::Run { argv } => {
-                let ran = (self.options.run)(argv).map_err(EngineError::system("run the command"))?;
-                Ok(Answer::Ran { code: ran.code, stdout: ran.stdout, stderr: ran.stderr })
-            }
+            Verb::Run { argv } => self.run(argv),
         }
+    }
+
+    /// Runs a command of this program on this host's tree and state, whatever else is known here. What the list does not have
+    /// is not run, whoever has the control plane by now.
+    fn run(&self, argv: &[String]) -> Result<Answer, EngineError> {
+        from_afar(argv).map_err(|error| EngineError::usage(error.to_string(), "log in on the host"))?;
+        let text = |path: &Path| {
+            let text = path.to_str().map(str::to_owned);
+            text.ok_or_else(|| EngineError::usage(format!("{} is not UTF-8", path.display()), "choose another"))
+        };
+        let mut words = vec!["--local".to_owned(), "--root".to_owned(), text(&self.options.root)?];
+        words.extend(["--state".to_owned(), text(&self.options.state)?]);
+        words.extend_from_slice(argv);
+        let ran = (self.options.run)(&words).map_err(EngineError::system("run the command"))?;
+        Ok(Answer::Ran { code: ran.code, stdout: ran.stdout, stderr: ran.stderr })
     }
 
     /// What became of a command that an earlier life of this agent had begun.
@@ -264,4 +290,33 @@ pub fn failed(error: &EngineError) -> Failed {
         _ => (Class::Fault, Vec::new()),
     };
     Failed { class, what: error.to_string(), causes, hints }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_turns_that_are_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, state) = (dir.path().join("root"), dir.path().join("state"));
+        std::fs::create_dir(&root).unwrap();
+        let run = |_: &[String]| Err(std::io::Error::other("nothing is run here"));
+        let options = Options { root, state, env: Vec::new(), now: jiff::Timestamp::now, run };
+        let agent = Agent::open(options).unwrap();
+        std::thread::scope(|threads| {
+            for thread in 0..4 {
+                let agent = &agent;
+                threads.spawn(move || {
+                    for n in 0..10 {
+                        // Several of one change at a time, and several changes.
+                        let verb = Verb::Commit { change: format!("c{n}") };
+                        let (id, person) = (format!("c{n}-{thread}"), "anna".to_owned());
+                        agent.handle(&Command { id, fence: 0, person, verb }, &|_| {});
+                    }
+                });
+            }
+        });
+        assert!(lock(&agent.turns).is_empty() && lock(&agent.running).is_empty());
+    }
 }

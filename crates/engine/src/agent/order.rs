@@ -5,8 +5,8 @@ use std::time::Duration;
 use greenroom_core::ContentHash;
 use greenroom_core::change::{ChangeFile, Test};
 use greenroom_core::plan::Part;
-use greenroom_core::rehearsal::{Net, Rehearsal};
-use greenroom_core::wire::Rehearse;
+use greenroom_core::rehearsal::Rehearsal;
+use greenroom_core::wire::{self, Rehearse};
 use greenroom_net::egress::AllowEntry;
 
 use super::Options;
@@ -17,9 +17,6 @@ use crate::{EngineError, State};
 const SHARE: u32 = 50;
 
 pub(super) fn request(order: &Rehearse, options: &Options) -> Result<Request, EngineError> {
-    let unknown = |key: &str, value: &str, valid: &str| {
-        EngineError::usage(format!("`{value}` is no value of {key}"), format!("one of {valid}"))
-    };
     let mut allow = Vec::new();
     for text in &order.allow {
         let parsed = AllowEntry::parse_allowed(text);
@@ -30,18 +27,12 @@ pub(super) fn request(order: &Rehearse, options: &Options) -> Result<Request, En
     Ok(Request {
         root: options.root.clone(),
         what: what(order)?,
-        boot: match order.boot.as_str() {
-            "" | "auto" => Boot::Auto,
-            "yes" => Boot::Yes,
-            "no" => Boot::No,
-            other => return Err(unknown("boot", other, "auto, yes, no")),
+        boot: match order.boot {
+            wire::Boot::Auto => Boot::Auto,
+            wire::Boot::Yes => Boot::Yes,
+            wire::Boot::No => Boot::No,
         },
-        net: match order.net.as_str() {
-            "" | "packages" => Net::Packages,
-            "none" => Net::None,
-            "host" => Net::Host,
-            other => return Err(unknown("net", other, "packages, none, host")),
-        },
+        net: order.net,
         allow,
         tests,
         timeout: order.timeout_s.map(Duration::from_secs),

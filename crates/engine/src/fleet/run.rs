@@ -71,6 +71,7 @@ impl Fleet {
         for (host, id, _) in answers {
             if let Some(rehearsal) =
                 id.strip_suffix(host.as_str()).and_then(|rest| rest.strip_suffix('.')).filter(|id| id.starts_with('r'))
+                && self.control.command(id).await?.is_some_and(|command| command.host == *host)
             {
                 self.rehearsed(rehearsal, host).await?;
             }
@@ -78,13 +79,14 @@ impl Fleet {
         Ok(())
     }
 
-    /// A host says what goes on: those who follow hear it.
+    /// A host says what goes on with a command of its own that is not over: those who follow hear it.
     ///
     /// # Errors
     /// The state's.
     pub async fn went_on(&self, host: &str, id: &str, note: Note) -> Result<(), FleetError> {
         let Some((subject, of)) = id.split_once('.') else { return Ok(()) };
-        if of != host {
+        let its_own = |c: greenroom_store::control::Command| c.host == host && c.result.is_none();
+        if of != host || !self.control.command(id).await?.is_some_and(its_own) {
             return Ok(());
         }
         self.tell(subject, &api::Event::Note { host: host.to_owned(), note }).await

@@ -11,10 +11,13 @@
 mod accept;
 mod authority;
 mod config;
+mod connection;
+mod room;
 
-pub use accept::{Accepted, Acceptor};
+pub use accept::{Accepted, Acceptor, Limits};
 pub use authority::{Authority, Identity, Request, Signed, request};
 pub use config::{Certificates, client, server};
+pub use connection::Connection;
 
 use sha2::{Digest as _, Sha256};
 

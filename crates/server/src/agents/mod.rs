@@ -60,6 +60,11 @@ impl Streams {
         }
     }
 
+    /// Ends the stream of a host that was shut out; another control plane that has it finds out at its next heartbeat.
+    pub(crate) fn shut(&self, host: &str) {
+        self.lock().remove(host);
+    }
+
     /// Says something to a host, if it is connected here.
     fn say(&self, host: &str, message: ToAgent) -> bool {
         let seat = self.lock().get(host).cloned();

@@ -21,6 +21,9 @@ const HELLO: Duration = Duration::from_secs(10);
 /// A stream on which nothing arrives for this long is over: an agent pings every 15 s.
 const DEAD: Duration = Duration::from_secs(60);
 
+/// The largest status that is kept, in bytes: everybody who asks for the hosts gets all of them.
+const STATUS: usize = 1 << 20;
+
 /// Why a stream ended; the agent hears it where it still listens.
 enum Ended {
     Gone,
@@ -124,6 +127,9 @@ async fn take(shared: &Arc<Shared>, host: &str, epoch: u64, message: FromAgent) 
         }
         FromAgent::Status { status } => {
             let text = status.to_string();
+            if text.len() > STATUS {
+                return Err(Ended::Refused(format!("its status has more than {STATUS} bytes")));
+            }
             control.set_agent_status(host, epoch, &text, fleet.now()).await.map_err(|_| Ended::State)?;
         }
     }

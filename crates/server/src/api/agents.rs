@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, State};
 use axum::response::Response;
@@ -51,12 +51,18 @@ pub(super) fn calls() -> Vec<Call> {
     ]
 }
 
-async fn enrol(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<api::Enrolled>, ApiError> {
-    let body: api::Enrol = read(&body)?;
+/// The largest body of a call that needs no token, or only asks for a certificate, in bytes.
+const SMALL: usize = 64 << 10;
+
+async fn enrol(State(shared): State<Arc<Shared>>, body: Body) -> Result<Json<api::Enrolled>, ApiError> {
+    let body: api::Enrol = read(body, SMALL).await?;
     // A request that can't be signed must not use up the token.
     shared.authority.sign(&body.request, "trial", shared.fleet.now() / 1000, LIFETIME)?;
-    let host = shared.fleet.control().use_enrolment(&auth::hash(&body.token), shared.fleet.now()).await?;
-    let enrolled = certify(&shared, &host, &body.request).await?;
+    let host = shared.fleet.control().use_enrolment(&auth::hash(&body.token.0), shared.fleet.now()).await?;
+    let (enrolled, fingerprint) = certify(&shared, &host, &body.request).await?;
+    // Whoever had this name before was not invited.
+    shared.fleet.control().revoke_other_certificates(&host, &fingerprint, shared.fleet.now()).await?;
+    shared.streams.shut(&host);
     shared.fleet.noted("enrol", &host, &host).await?;
     Ok(Json(enrolled))
 }
@@ -64,17 +70,20 @@ async fn enrol(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<ap
 async fn renew(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<Peer>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<api::Enrolled>, ApiError> {
     let host = host(&shared, &peer).await?;
-    let body: api::Renew = read(&body)?;
-    Ok(Json(certify(&shared, &host, &body.request).await?))
+    let body: api::Renew = read(body, SMALL).await?;
+    Ok(Json(certify(&shared, &host, &body.request).await?.0))
 }
 
-async fn certify(shared: &Arc<Shared>, host: &str, request: &str) -> Result<api::Enrolled, ApiError> {
+/// A certificate for a host, and its fingerprint.
+async fn certify(shared: &Arc<Shared>, host: &str, request: &str) -> Result<(api::Enrolled, String), ApiError> {
     let signed = shared.authority.sign(request, host, shared.fleet.now() / 1000, LIFETIME)?;
     shared.fleet.control().add_certificate(host, &signed.fingerprint, signed.not_after * 1000).await?;
-    Ok(api::Enrolled { host: host.to_owned(), certificate: signed.certificate, not_after: signed.not_after })
+    let enrolled =
+        api::Enrolled { host: host.to_owned(), certificate: signed.certificate, not_after: signed.not_after };
+    Ok((enrolled, signed.fingerprint))
 }
 
 async fn stream(

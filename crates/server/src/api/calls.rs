@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use greenroom_core::api;
 use greenroom_core::rollout::Word;
+use greenroom_core::wire::{Afar, from_afar};
 use greenroom_store::control::Role;
 use greenroom_store::ledger::{Filter, Ledger as _};
 
@@ -60,26 +61,16 @@ async fn shut_out(shared: Arc<Shared>, caller: Caller) -> Answer<api::Hosts> {
     if !shared.fleet.control().revoke_agent(host, shared.fleet.now()).await? {
         return Err(ApiError::not_found(format!("there is no host {host} that could be shut out")));
     }
+    shared.streams.shut(host);
     shared.fleet.noted("shut-out", host, &caller.token.name).await?;
     Ok(shared.fleet.hosts().await?)
 }
 
-/// Commands that only look; what else may be run on a host takes an operator.
-const LOOKING: [&str; 8] = ["status", "drift", "diff", "log", "show", "manifest", "doctor", "--version"];
-
 async fn run(shared: Arc<Shared>, caller: Caller, body: api::Run) -> Answer<api::Ran> {
-    let verb = body.argv.iter().find(|word| !word.starts_with('-')).map_or("", String::as_str);
-    // The agent knows the host's own tree and state.
-    let elsewhere = |word: &String| ["--root", "--state"].iter().any(|name| word.starts_with(name));
-    if body.argv.iter().any(elsewhere) {
-        return Err(ApiError::bad_request("--root and --state are not taken from afar".to_owned()));
-    }
-    let changing = ["adopt", "revert", "recover", "gc", "undo"];
-    if !LOOKING.contains(&verb) && !changing.contains(&verb) {
-        return Err(ApiError::bad_request(format!("`greenroom {verb}` is not run from afar")));
-    }
-    if !LOOKING.contains(&verb) && caller.token.role < Role::Operator {
-        return Err(ApiError::forbidden(format!("`greenroom {verb}` needs operator")));
+    let does = from_afar(&body.argv).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    if does == Afar::Changes && caller.token.role < Role::Operator {
+        let what = format!("{} is {}; what changes a host needs operator", caller.token.name, caller.token.role);
+        return Err(ApiError::forbidden(what));
     }
     Ok(shared.fleet.run(caller.part("host"), &body.argv, &caller.token.name).await?)
 }
@@ -139,7 +130,7 @@ async fn invite(shared: Arc<Shared>, caller: Caller, body: api::NewEnrolment) ->
     shared.fleet.control().add_enrolment(&auth::hash(&token), host, now, until).await?;
     shared.fleet.noted("invite", host, &caller.token.name).await?;
     let authority = shared.authority.certificate().to_owned();
-    Ok(api::Invitation { host: host.to_owned(), urls: shared.urls.clone(), authority, token })
+    Ok(api::Invitation { host: host.to_owned(), urls: shared.urls.clone(), authority, token: api::Secret(token) })
 }
 
 async fn make_token(shared: Arc<Shared>, caller: Caller, body: api::NewToken) -> Answer<api::MadeToken> {
@@ -154,7 +145,7 @@ async fn make_token(shared: Arc<Shared>, caller: Caller, body: api::NewToken) ->
     let (new, secret) = auth::new_token(&body.name, role, now + seconds(body.valid_s.unwrap_or(TOKEN_S)))?;
     shared.fleet.control().add_token(&new, now).await?;
     shared.fleet.noted("token", &format!("{} as {}", body.name, role.as_str()), &caller.token.name).await?;
-    Ok(api::MadeToken { id: new.id, token: secret })
+    Ok(api::MadeToken { id: new.id, token: api::Secret(secret) })
 }
 
 /// Milliseconds of at most ten years.

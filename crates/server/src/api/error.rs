@@ -36,6 +36,14 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, what)
     }
 
+    pub(crate) fn too_large(most: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes"))
+    }
+
+    pub(crate) fn slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "the body did not come whole, or not in time")
+    }
+
     fn hint(mut self, hint: String) -> Self {
         self.problem.hints.push(hint);
         self

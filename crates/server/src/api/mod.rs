@@ -16,6 +16,7 @@ use axum::Router;
 
 pub(crate) use error::ApiError;
 pub use openapi::document as openapi;
+pub(crate) use table::BODY;
 
 use crate::Shared;
 

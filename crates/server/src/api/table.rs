@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, on, post};
+use futures_util::StreamExt as _;
 use greenroom_store::control::{Role, Token};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -126,10 +128,10 @@ where
     let handler = move |State(shared): State<Arc<Shared>>,
                         Path(path): Path<HashMap<String, String>>,
                         headers: HeaderMap,
-                        body: Bytes| async move {
-        // Who may not call learns nothing of what the call makes of a body.
+                        body: Body| async move {
+        // Of who may not call nothing is read, and nothing is said of what the call makes of a body.
         let token = auth::person(&shared, &headers, role).await?;
-        let body = read(&body)?;
+        let body = read(body, BODY).await?;
         let query = HashMap::new();
         Ok::<_, ApiError>(Json(call(shared, Caller { token, path, query }, body).await?))
     };
@@ -149,9 +151,29 @@ fn row(
     Call { method, path, about, who, body, answer: Answer::Json(answer), route }
 }
 
-/// A body of JSON; an empty one is an empty object.
-pub(super) fn read<B: DeserializeOwned>(body: &[u8]) -> Result<B, ApiError> {
-    let body = if body.is_empty() { b"{}" } else { body };
+/// The largest body of JSON, in bytes.
+pub(crate) const BODY: usize = 4 << 20;
+
+/// The time for a body of JSON to come whole.
+const WHOLE: Duration = Duration::from_secs(60);
+
+/// A body of JSON of at most `most` bytes; an empty one is an empty object.
+pub(super) async fn read<B: DeserializeOwned>(body: Body, most: usize) -> Result<B, ApiError> {
+    let mut pieces = body.into_data_stream();
+    let whole = async {
+        let mut out = Vec::new();
+        // Only what has come takes room, whatever its length was said to be.
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|_| ApiError::slow())?;
+            if out.len() + piece.len() > most {
+                return Err(ApiError::too_large(most));
+            }
+            out.extend_from_slice(&piece);
+        }
+        Ok(out)
+    };
+    let body = tokio::time::timeout(WHOLE, whole).await.map_err(|_| ApiError::slow())??;
+    let body = if body.is_empty() { b"{}" } else { body.as_slice() };
     serde_json::from_slice(body)
         .map_err(|error| ApiError::bad_request(format!("the body is not what it should be: {error}")))
 }

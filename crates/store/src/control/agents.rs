@@ -126,6 +126,15 @@ impl Control {
         Ok(revoked)
     }
 
+    /// Revokes all certificates of a host but one: whoever had its name before is out.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn revoke_other_certificates(&self, host: &str, but: &str, now: Millis) -> Result<u64, ControlError> {
+        let sql = "UPDATE certificate SET revoked = $3 WHERE host = $1 AND fingerprint <> $2 AND revoked IS NULL";
+        self.change("revoke certificates", sql, values![host, but, now], &[]).await
+    }
+
     /// Revokes one certificate, after a newer one has taken its place.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `--on HOST`: a command as it would be run on that host.
 
 use greenroom_core::api::{Begun, NewRehearsal, Ran, Run};
+use greenroom_core::rehearsal::Net;
 use greenroom_core::wire;
 
 use crate::args::{BootArg, Global, NetArg, Progress, Rehearse};
@@ -55,17 +56,15 @@ fn order(args: &Rehearse) -> Result<wire::Rehearse, Failure> {
         file,
         tests: args.tests.clone(),
         boot: match args.boot {
-            BootArg::Auto => "auto",
-            BootArg::Yes => "yes",
-            BootArg::No => "no",
-        }
-        .to_owned(),
+            BootArg::Auto => wire::Boot::Auto,
+            BootArg::Yes => wire::Boot::Yes,
+            BootArg::No => wire::Boot::No,
+        },
         net: match args.net {
-            NetArg::Packages => "packages",
-            NetArg::None => "none",
-            NetArg::Host => "host",
-        }
-        .to_owned(),
+            NetArg::Packages => Net::Packages,
+            NetArg::None => Net::None,
+            NetArg::Host => Net::Host,
+        },
         allow: args.allow.clone(),
         timeout_s: args.timeout.map(|timeout| timeout.as_secs()),
         name: args.name.clone(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use greenroom_engine::fleet::{Fleet, FleetError};
 use greenroom_net::client::Url;
 use greenroom_net::tls::Authority;
-use greenroom_server::{Shared, hash_of_secret, new_token};
+use greenroom_server::{Limits, Shared, hash_of_secret, new_token};
 use greenroom_store::control::{Control, ControlError, Role};
 use greenroom_store::ledger::SqlLedger;
 use tokio::net::TcpListener;
@@ -92,7 +92,7 @@ async fn serve(
     });
     ui.say(&format!("the control plane serves on {address}; hosts reach it at {}", urls.join(", ")));
     crate::env::tell_manager("READY=1")?;
-    greenroom_server::serve(shared, listener, names, stopped).await.map_err(Failure::fault)
+    greenroom_server::serve(shared, listener, names, Limits::default(), stopped).await.map_err(Failure::fault)
 }
 
 fn of_state(error: ControlError) -> Failure {

@@ -17,7 +17,7 @@ pub(in crate::commands) fn run(global: &Global, args: &Token, ui: &Ui) -> Result
             if ui.json {
                 ui.object(&made)?;
             } else {
-                ui.print(&format!("{}\n", made.token))?;
+                ui.print(&format!("{}\n", made.token.0))?;
                 ui.say(&format!("{} of {name}; it is shown this once", made.id));
             }
         }

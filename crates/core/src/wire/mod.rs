@@ -11,10 +11,14 @@
 //! What happens on the host by itself (its ledger's entries) goes the other way, numbered; the control plane says up to which
 //! number it has them, and the agent sends those after it again when they meet again.
 
+mod afar;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rehearsal::Rehearsal;
+pub use afar::{Afar, NotFromAfar, from_afar};
+
+use crate::rehearsal::{Net, Rehearsal};
 
 /// The version of this language. A control plane refuses agents of another one by naming both.
 pub const PROTOCOL: u32 = 1;
@@ -161,7 +165,7 @@ pub enum Verb {
     },
     /// Run a command of this program on the host, as it would be run there.
     Run {
-        /// The words after `greenroom`.
+        /// The words after `greenroom`; see [`from_afar`].
         argv: Vec<String>,
     },
 }
@@ -195,10 +199,10 @@ pub struct Rehearse {
     pub file: Option<String>,
     /// Shell commands that must succeed.
     pub tests: Vec<String>,
-    /// `auto`, `yes` or `no`; empty: auto.
-    pub boot: String,
-    /// `packages`, `none` or `host`; empty: packages.
-    pub net: String,
+    /// Whether the copy is booted.
+    pub boot: Boot,
+    /// What the copy can reach.
+    pub net: Net,
     /// Destinations that are allowed besides.
     pub allow: Vec<String>,
     /// Time limit of a step, in seconds.
@@ -209,6 +213,19 @@ pub struct Rehearse {
     pub why: Option<String>,
     /// Share of the host's cores and memory, in percent; 0: the default.
     pub share: u32,
+}
+
+/// Whether a copy is booted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Boot {
+    /// When it can be.
+    #[default]
+    Auto,
+    /// It must be.
+    Yes,
+    /// It is not.
+    No,
 }
 
 /// What came of a command.

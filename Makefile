@@ -15,7 +15,7 @@ TESTS = $(CARGO) test --workspace --locked -- --test-threads=2 $(if $(ROOT),,--s
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint deny bench soak fidelity clean-lab
+.PHONY: help setup build demo test lint deny bench soak fidelity fuzz clean-lab
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,15 @@ soak: setup ## Interrupt apply and undo at random moments, many times (needs roo
 
 fidelity: setup ## Compare rehearse and apply with direct runs for real packages (needs root)
 	$(CARGO) xtask fidelity
+
+FUZZ_SECONDS ?= 600
+fuzz: setup ## Fuzz every parser of foreign bytes, led by coverage, for FUZZ_SECONDS each (600)
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-fuzz
+	@for target in fuzz/fuzz_targets/*.rs; do \
+		name=$$(basename $$target .rs); mkdir -p target/fuzz/$$name; \
+		$(CARGO) fuzz run --sanitizer none $$name target/fuzz/$$name fuzz/corpus/$$name -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -rss_limit_mb=1024 || exit 1; \
+	done
 
 clean-lab: ## Remove the lab's hosts, base roots and package cache
 	@if mountpoint -q "$(GREENROOM_LAB_DIR)"; then umount "$(GREENROOM_LAB_DIR)"; fi

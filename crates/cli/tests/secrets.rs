@@ -44,7 +44,7 @@ fn join_gives_the_secret_to_ssh_on_standard_input_and_shows_it_nowhere() {
     let dir = dir.path();
     fs::create_dir(dir.join("bin")).unwrap();
     fs::write(dir.join("bin/ssh"), SSH).unwrap();
-    fs::set_permissions(dir.join("bin/ssh"), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(dir.join("bin/ssh"), fs::Permissions::from_mode(0o755)).unwrap();
     let said = fs::File::create(dir.join("said")).unwrap();
     let mut serve = greenroom(dir);
     serve.args(["serve", "--listen", "127.0.0.1:0"]).stdin(Stdio::null());

@@ -122,13 +122,13 @@ pub fn decode(bytes: &[u8]) -> Result<Changeset, DecodeError> {
     }
     let mut entries = Vec::new();
     for _ in 0..reader.u64()? {
-        let path = reader.path()?;
+        let path = reader.after(entries.last().map(|entry: &Entry| &entry.path))?;
         let (before, after) = (reader.side()?, reader.side()?);
         entries.push(Entry { path, before, after });
     }
     let mut dir_times = Vec::new();
     for _ in 0..reader.u64()? {
-        let path = reader.path()?;
+        let path = reader.after(dir_times.last().map(|time: &DirTime| &time.path))?;
         dir_times.push(DirTime { path, before: reader.mtime()?, after: reader.mtime()? });
     }
     if reader.at != bytes.len() {
@@ -180,6 +180,12 @@ impl<'a> Reader<'a> {
         let raw = self.vec()?;
         let path = TreePath::new(raw);
         if path.as_bytes() == raw { Ok(path) } else { Err(self.damaged()) }
+    }
+
+    /// A path that comes after `last` in the order of paths: of one changeset there is one encoding.
+    fn after(&mut self, last: Option<&TreePath>) -> Result<TreePath, DecodeError> {
+        let path = self.path()?;
+        if last.is_none_or(|last| *last < path) { Ok(path) } else { Err(self.damaged()) }
     }
 
     fn mtime(&mut self) -> Result<Mtime, DecodeError> {

@@ -42,3 +42,17 @@ pub use destination::{Destination, DestinationError};
 pub use dial::{Resolve, SystemResolver};
 pub use report::{DestinationUse, EgressReport};
 pub use server::{Egress, EgressError, Limits};
+
+/// What the head of a request becomes when it leaves, whether or not it would be let out: what a copy's bytes can make of it
+/// can be tried without a socket.
+///
+/// # Errors
+/// The HTTP status with which the head is refused.
+pub fn rewritten(head: &[u8]) -> Result<Vec<u8>, u16> {
+    let request = head::Request::parse(head).map_err(|refusal| refusal.status)?;
+    let (to, path) = match &request.target {
+        target::Target::Tunnel(to) => (to, ""),
+        target::Target::Http { to, path } => (to, path.as_str()),
+    };
+    Ok(request.encode(to, path, false))
+}

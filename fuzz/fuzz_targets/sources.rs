@@ -1,3 +1,5 @@
+//! libFuzzer's way into [`greenroom_fuzz::sources`].
+
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]

@@ -1,3 +1,5 @@
+//! libFuzzer's way into [`greenroom_fuzz::wire`].
+
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]

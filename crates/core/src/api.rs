@@ -155,7 +155,7 @@ pub struct Host {
 /// `POST /v1/rehearsals`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewRehearsal {
-    /// The hosts: names, `role:web`, `service:shop`, `all`.
+    /// The hosts: names, `role:web`, `service:shop`, `all`; `!` in front takes out.
     pub on: Vec<String>,
     /// What.
     pub rehearse: Rehearse,
@@ -211,6 +211,12 @@ pub struct Rehearsal {
     pub hosts: BTreeMap<String, OnHost>,
     /// Hosts on which the change does the same, most first.
     pub alike: Vec<Vec<String>>,
+    /// The system file that was in force.
+    #[serde(default)]
+    pub system: Option<InForce>,
+    /// Who has approved that it is applied.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
 }
 
 /// A rehearsal on one host.
@@ -258,6 +264,100 @@ pub struct Change {
     pub reason: Option<String>,
     /// Each host's part.
     pub hosts: BTreeMap<String, Part>,
+    /// Which hosts change together, in order.
+    #[serde(default)]
+    pub batches: Vec<Vec<String>>,
+    /// The system file that was in force.
+    #[serde(default)]
+    pub system: Option<InForce>,
+    /// What people said to it while it was under way.
+    #[serde(default)]
+    pub said: Vec<Said>,
+}
+
+/// Which system file was in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InForce {
+    /// The hash of what it means.
+    pub hash: String,
+    /// Its commit, as the one who pushed it had it.
+    pub revision: Option<String>,
+    /// Something was not as in that commit.
+    pub dirty: bool,
+    /// The environment that it was resolved for.
+    #[serde(default)]
+    pub environment: Option<String>,
+}
+
+/// A word to a change that was under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Said {
+    /// The word's own name.
+    pub id: String,
+    /// `continue` or `abort`.
+    pub word: String,
+    /// Who said it.
+    pub person: String,
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+}
+
+/// A second person's word for a rehearsal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    /// Who.
+    pub person: String,
+    /// What the person may do: `operator`, …
+    pub rights: String,
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+}
+
+/// `POST /v1/system`: the system file from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewSystem {
+    /// The first file's path among `files`.
+    pub file: String,
+    /// All files, by their paths relative to the directory of the first one.
+    pub files: BTreeMap<String, String>,
+    /// The environment that the control plane is for.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// The commit of the repository that the files are in.
+    #[serde(default)]
+    pub revision: Option<String>,
+    /// Something is not as in that commit.
+    #[serde(default)]
+    pub dirty: bool,
+    /// The hash of what the files mean, so that both sides read them alike.
+    pub hash: String,
+}
+
+/// `GET /v1/system`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeclaredSystem {
+    /// The system file that the control plane has; none was pushed when absent.
+    pub held: Option<HeldSystem>,
+}
+
+/// The system file that a control plane has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldSystem {
+    /// The system's name.
+    pub name: String,
+    /// Which one it is.
+    #[serde(flatten)]
+    pub in_force: InForce,
+    /// Who pushed it.
+    pub person: String,
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// The first file's path among `files`.
+    pub file: String,
+    /// All files.
+    pub files: BTreeMap<String, String>,
+    /// Declared hosts that have not joined.
+    pub not_joined: Vec<String>,
 }
 
 /// One host's part of a change.

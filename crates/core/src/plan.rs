@@ -26,6 +26,9 @@ pub enum Part {
         undo: Option<String>,
         /// Seconds after which it is killed and counts as failed; `None`: no limit.
         timeout_s: Option<u64>,
+        /// Where many hosts change as one it runs on the first of them only.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        once: bool,
     },
 }
 

@@ -165,6 +165,8 @@ pub struct Policy {
     boot: GlobSet,
     own: GlobSet,
     data: Vec<TreePath>,
+    /// Patterns of directories of data; none where only directories are known.
+    data_patterns: GlobSet,
     more_own: Vec<TreePath>,
     fingerprint: ContentHash,
 }
@@ -206,9 +208,34 @@ impl Policy {
             boot: set(BOOT).map_err(builtin)?,
             own: set(OWN).map_err(builtin)?,
             data,
+            data_patterns: GlobSet::empty(),
             more_own: own,
             fingerprint,
         })
+    }
+
+    /// The same with more directories of data, which may be patterns of them.
+    ///
+    /// # Errors
+    /// [`BadPattern`] for the first that is none.
+    pub fn with_data(mut self, patterns: &[String]) -> Result<Self, BadPattern> {
+        if patterns.is_empty() {
+            return Ok(self);
+        }
+        let mut builder = GlobSetBuilder::new();
+        for (at, pattern) in patterns.iter().enumerate() {
+            let bad = |reason: String| BadPattern { line: at + 1, pattern: pattern.clone(), reason };
+            let dir = pattern.trim_end_matches('/');
+            if !dir.starts_with('/') {
+                return Err(bad("it must begin with /".to_owned()));
+            }
+            builder.add(glob(&format!("{dir}/**")).map_err(bad)?);
+        }
+        let bad = |error: globset::Error| BadPattern { line: 0, pattern: String::new(), reason: error.to_string() };
+        self.data_patterns = builder.build().map_err(bad)?;
+        let parts: Vec<String> = patterns.iter().map(|pattern| format!("{} {pattern}", pattern.len())).collect();
+        self.fingerprint = ContentHash::of(format!("{} {}", self.fingerprint, parts.join("\n")).as_bytes());
+        Ok(self)
     }
 
     /// What `path` is; `is_dir`: on all the sides where it exists it is a directory.
@@ -218,7 +245,8 @@ impl Policy {
         if self.more_own.iter().any(|own| path.starts_with(own)) || self.own.is_match(os) {
             return Class::Own;
         }
-        if self.data.iter().any(|data| path.starts_with(data) && path != data) {
+        let in_data = self.data.iter().any(|data| path.starts_with(data) && path != data);
+        if in_data || self.data_patterns.is_match(os) {
             return Class::Data;
         }
         if self.boot.is_match(os) {
@@ -326,6 +354,24 @@ mod tests {
         for (path, is_dir, class) in table {
             assert_eq!(policy.class(&path.into(), is_dir), class, "{path}");
         }
+    }
+
+    #[test]
+    fn directories_of_data_may_be_patterns() {
+        let plain = Policy::new("", vec!["/var/lib/mysql".into()], vec![]).unwrap();
+        let policy = plain.clone().with_data(&["/srv/pg/*/main/".to_owned(), "/opt/queue".to_owned()]).unwrap();
+        for (path, class) in [
+            ("/srv/pg/15/main", Class::Managed),
+            ("/srv/pg/15/main/base/1", Class::Data),
+            ("/srv/pg/15/other/x", Class::Managed),
+            ("/opt/queue/a", Class::Data),
+            ("/opt/queue", Class::Managed),
+            ("/var/lib/mysql/ibdata1", Class::Data),
+        ] {
+            assert_eq!(policy.class(&path.into(), false), class, "{path}");
+        }
+        assert_ne!(policy.fingerprint(), plain.fingerprint());
+        assert_eq!(plain.clone().with_data(&[]).unwrap().fingerprint(), plain.fingerprint());
     }
 
     #[test]

@@ -98,6 +98,9 @@ pub enum Action {
         /// The command that takes it back; without one the step cannot be undone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         undo: Option<String>,
+        /// Once per system: where many hosts change as one it runs on the first of them only.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        once: bool,
     },
 }
 

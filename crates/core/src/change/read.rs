@@ -8,7 +8,7 @@ use crate::path::Shown;
 use crate::{TreePath, hint};
 
 pub(super) const ROOT_KEYS: &[&str] = &["name", "why", "step", "test", "apply"];
-pub(super) const STEP_KEYS: &[&str] = &["name", "timeout", "run", "copy", "live", "undo"];
+pub(super) const STEP_KEYS: &[&str] = &["name", "timeout", "run", "copy", "live", "undo", "once"];
 pub(super) const COPY_KEYS: &[&str] = &["from", "to", "mode", "owner"];
 const TEST_LIST_KEYS: &[&str] = &["test"];
 pub(super) const TEST_KEYS: &[&str] = &["name", "run", "timeout"];
@@ -78,13 +78,19 @@ impl Change {
         let run = self.reader.text(table, "run").map(|command| Action::Run { command });
         let copy = table.get("copy").and_then(|value| self.copy(value)).map(Action::Copy);
         let undo = self.reader.text(table, "undo");
-        let live = self.reader.text(table, "live").map(|command| Action::Live { command, undo });
+        let once = self.reader.boolean(table, "once");
+        let live = self.reader.text(table, "live");
+        let live = live.map(|command| Action::Live { command, undo, once: once.unwrap_or(false) });
         let mut actions: Vec<_> =
             ["run", "copy", "live"].iter().filter_map(|key| Some((table.key_at(key)?, *key))).collect();
         actions.sort_by_key(|(at, _)| at.span.start);
         if let [(_, first), (at, second), ..] = actions.as_slice() {
             let message = format!("a step does one thing, this one has `{first}` and `{second}`");
             self.reader.note(at, message, Some("begin another [[step]]".to_owned()));
+        }
+        if let (Some(at), None) = (table.key_at("once"), table.get("live")) {
+            let hint = "what `run` and `copy` did goes to every host; `once` is for a `live` command";
+            self.reader.note(&at, "`once` without `live`".to_owned(), Some(hint.to_owned()));
         }
         if let (Some(at), None) = (table.key_at("undo"), table.get("live")) {
             let hint = "what `run` and `copy` did is undone by itself; `undo` takes back a `live` command";

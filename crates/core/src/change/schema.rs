@@ -41,7 +41,7 @@ struct Document {
     rename = "Step",
     deny_unknown_fields,
     extend("oneOf" = [{"required": ["run"]}, {"required": ["copy"]}, {"required": ["live"]}]),
-    extend("dependentRequired" = {"undo": ["live"]})
+    extend("dependentRequired" = {"undo": ["live"], "once": ["live"]})
 )]
 struct StepTable {
     /// What to call it in reports.
@@ -61,6 +61,9 @@ struct StepTable {
     /// The command that takes `live` back. Without it the step cannot be undone.
     #[schemars(length(min = 1))]
     undo: Option<String>,
+    /// Whether `live` runs once for the whole system instead of once on each host: then it runs on the first host of the
+    /// order, before any other host is touched.
+    once: Option<bool>,
 }
 
 /// A file to put in place. Without `mode` and `owner` a file that is there keeps its own; a new one gets the mode of

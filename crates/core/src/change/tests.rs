@@ -20,6 +20,7 @@ copy = { from = "files/shop.conf", to = "/etc/nginx/conf.d/shop.conf", mode = "0
 name = "migrate"
 live = "/srv/shop/migrate up"
 undo = "/srv/shop/migrate down"
+once = true
 
 [[test]]
 name = "front page"
@@ -53,6 +54,13 @@ const REFUSED: &[(&str, usize, usize, &str, &str)] = &[
         1,
         "a step does one thing, this one has `run` and `live`",
         "begin another [[step]]",
+    ),
+    (
+        "[[step]]\nrun = 'a'\nonce = true",
+        3,
+        1,
+        "`once` without `live`",
+        "what `run` and `copy` did goes to every host; `once` is for a `live` command",
     ),
     (
         "[[step]]\nrun = 'a'\nundo = 'b'",
@@ -186,7 +194,11 @@ fn reads_every_part() {
     assert_eq!(copy.owner, Some(Owner { user: "root".into(), group: Some("www-data".into()) }));
     assert_eq!(
         change.steps[2].action,
-        Action::Live { command: "/srv/shop/migrate up".into(), undo: Some("/srv/shop/migrate down".into()) }
+        Action::Live {
+            command: "/srv/shop/migrate up".into(),
+            undo: Some("/srv/shop/migrate down".into()),
+            once: true
+        }
     );
     assert_eq!(change.tests[0].label(), "front page");
     assert_eq!(change.apply.restart, ["php8.2-fpm.service"]);

@@ -2,14 +2,17 @@
 //!
 //! # How it goes
 //! ```text
-//! preparing ──all prepared──► committing batch 1 ──all in place──► … last batch ──► done
-//!     │ one refuses               │ one fails, or is lost for too long
+//! preparing ──all prepared──► committing batch 1 ──all in place──► watched ──all well──► … last batch ──► done
+//!     │ one refuses               │ one fails, or is lost for too long      │ one is unwell
 //!     ▼                           ▼                     (policy `pause`: ─► paused ─► continue | abort)
 //! unwinding: every host that was told anything leaves the change or takes it back ──all have──► refused | taken back
 //! ```
 //! *Unwind* is the one order for "leave it as if it had never been sent": a host that only prepared drops that, one that has
 //! the change in place takes it back, one that never heard of it will not begin it. So it can be said to a host whose answer
 //! is outstanding, and that host's own journal settles what is true when it is back.
+//!
+//! A host is *watched* when its whole batch is in place and something was declared that has to be well there. One that is unwell
+//! is a failure of the change, as one that fails to commit is. A person who is asked and goes on takes it as it is.
 //!
 //! # What this is not
 //! It sends nothing, waits for nothing and reads no clock. Who drives it keeps it in the ledger's database after every
@@ -21,7 +24,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{Answer, What};
+use crate::wire::{Answer, Watched, What};
 
 #[cfg(test)]
 mod tests;
@@ -50,7 +53,7 @@ pub struct Policy {
     pub pause_on_failure: bool,
     /// Stop and ask after so many batches.
     pub pause_after: Option<usize>,
-    /// How long a host may be silent before that counts as a failure, in milliseconds.
+    /// How long a host may owe an answer without having been heard of before that counts as a failure, in milliseconds.
     pub patience_ms: u64,
 }
 
@@ -108,6 +111,12 @@ pub struct Part {
     pub was_in_place: bool,
     /// What the host said last, where it was trouble.
     pub trouble: Option<String>,
+    /// What has to be well on the host once its batch is in place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watch: Vec<Watched>,
+    /// When the host was last heard of, where that was asked; in milliseconds since 1970.
+    #[serde(default)]
+    pub heard: u64,
 }
 
 /// How far a host is.
@@ -128,6 +137,12 @@ pub enum Step {
     AsBefore,
     /// The host could not be brought back.
     Stuck,
+    /// It is in place, and the host was told to see whether all is well with it.
+    Watching,
+    /// It is in place and all was well for as long as was declared.
+    Well,
+    /// It is in place and something is unwell.
+    Unwell,
 }
 
 /// What a host is told.
@@ -140,9 +155,14 @@ pub enum Order {
     Commit,
     /// Leave it.
     Unwind,
+    /// See whether all is well.
+    Watch,
 }
 
 impl Order {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Prepare, Self::Commit, Self::Unwind, Self::Watch];
+
     /// The word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -150,6 +170,7 @@ impl Order {
             Self::Prepare => "prepare",
             Self::Commit => "commit",
             Self::Unwind => "unwind",
+            Self::Watch => "watch",
         }
     }
 }
@@ -179,10 +200,27 @@ impl Rollout {
             parts.keys().filter(|host| batches.iter().all(|b| !b.contains(host))).cloned().collect();
         batches.push(rest);
         batches.retain(|batch| !batch.is_empty());
-        let part =
-            |what| Part { what, step: Step::Preparing, since: now, local: None, was_in_place: false, trouble: None };
+        let part = |what| Part {
+            what,
+            step: Step::Preparing,
+            since: now,
+            local: None,
+            was_in_place: false,
+            trouble: None,
+            watch: Vec::new(),
+            heard: 0,
+        };
         let hosts = parts.into_iter().map(|(host, what)| (host, part(what))).collect();
         Self { change: change.to_owned(), hosts, batches, policy, phase: Phase::Preparing, reason: None }
+    }
+
+    /// Declares what has to be well on hosts once their batch is in place.
+    #[must_use]
+    pub fn watched(mut self, mut watch: BTreeMap<String, Vec<Watched>>) -> Self {
+        for (host, part) in &mut self.hosts {
+            part.watch = watch.remove(host).unwrap_or_default();
+        }
+        self
     }
 
     /// The orders that are given and not answered.
@@ -192,6 +230,7 @@ impl Rollout {
             Step::Preparing => Some(Order::Prepare),
             Step::Committing => Some(Order::Commit),
             Step::Unwinding => Some(Order::Unwind),
+            Step::Watching => Some(Order::Watch),
             _ => None,
         };
         self.hosts.iter().filter_map(|(host, part)| Some((host.clone(), order(part.step)?))).collect()
@@ -211,7 +250,10 @@ impl Rollout {
         let Some(part) = self.hosts.get_mut(host) else { return };
         let awaited = matches!(
             (part.step, order),
-            (Step::Preparing, Order::Prepare) | (Step::Committing, Order::Commit) | (Step::Unwinding, Order::Unwind)
+            (Step::Preparing, Order::Prepare)
+                | (Step::Committing, Order::Commit)
+                | (Step::Unwinding, Order::Unwind)
+                | (Step::Watching, Order::Watch)
         );
         if !awaited {
             // It was given up and may have done it after all: it counts for how the change is said to have ended.
@@ -232,6 +274,13 @@ impl Rollout {
                 part.trouble = Some(why.clone());
                 self.failed(format!("{host}: {why}"), now);
             }
+            (Order::Watch, Answer::Well { .. }) => part.step = Step::Well,
+            (Order::Watch, other) => {
+                let why = said(other);
+                part.step = Step::Unwell;
+                part.trouble = Some(why.clone());
+                self.failed(format!("{host}: {why}"), now);
+            }
             (Order::Unwind, Answer::Unwound { local }) => {
                 part.step = Step::AsBefore;
                 part.was_in_place |= local.is_some();
@@ -249,22 +298,38 @@ impl Rollout {
         self.go_on(now);
     }
 
-    /// Time went by.
-    pub fn tick(&mut self, now: u64) {
+    /// Hosts whose answer is overdue, as far as is known here. They have failed at the next [`tick`](Self::tick), unless they
+    /// were [heard](Self::heard) of.
+    #[must_use]
+    pub fn overdue(&self, now: u64) -> Vec<String> {
         let limit = self.policy.patience_ms;
         let late = |part: &Part| {
-            matches!(part.step, Step::Preparing | Step::Committing) && now.saturating_sub(part.since) >= limit
+            matches!(part.step, Step::Preparing | Step::Committing | Step::Watching)
+                && now.saturating_sub(part.since.max(part.heard)) >= limit
         };
-        let silent: Vec<String> = self.hosts.iter().filter(|(_, p)| late(p)).map(|(host, _)| host.clone()).collect();
-        if silent.is_empty() {
+        self.hosts.iter().filter(|(_, part)| late(part)).map(|(host, _)| host.clone()).collect()
+    }
+
+    /// A host was last heard of then: it may take its time.
+    pub fn heard(&mut self, host: &str, at: u64) {
+        if let Some(part) = self.hosts.get_mut(host) {
+            part.heard = part.heard.max(at);
+        }
+    }
+
+    /// Time went by.
+    pub fn tick(&mut self, now: u64) {
+        let silent = self.overdue(now);
+        if silent.is_empty() || !matches!(self.phase, Phase::Preparing | Phase::Committing { .. }) {
             return;
         }
+        let limit = self.policy.patience_ms / 1000;
         for host in &silent {
             if let Some(part) = self.hosts.get_mut(host) {
-                part.trouble = Some(format!("it has not answered for {} s", limit / 1000));
+                part.trouble = Some(format!("it has not answered for {limit} s"));
             }
         }
-        self.failed(format!("no answer from {} for {} s", silent.join(", "), limit / 1000), now);
+        self.failed(format!("no answer from {} for {limit} s", silent.join(", ")), now);
         self.go_on(now);
     }
 
@@ -277,6 +342,7 @@ impl Rollout {
             (Word::Continue, Phase::Paused { next }) => {
                 let next = *next;
                 self.reason = None;
+                self.as_it_is(now);
                 self.commit(next, now);
                 self.go_on(now);
                 Ok(())
@@ -302,9 +368,13 @@ impl Rollout {
             }
             Phase::Committing { batch } => {
                 let batch = *batch;
-                let in_place = |host: &String| self.hosts.get(host).is_none_or(|part| part.step == Step::InPlace);
-                if self.batches.get(batch).is_none_or(|hosts| hosts.iter().all(in_place)) {
+                let hosts = self.batches.get(batch).cloned().unwrap_or_default();
+                let parts = || hosts.iter().filter_map(|host| self.hosts.get(host));
+                if parts().all(|part| part.step == Step::Well) {
                     self.after(batch + 1, now);
+                } else if parts().all(|part| matches!(part.step, Step::InPlace | Step::Well)) {
+                    self.watch(&hosts, now);
+                    self.go_on(now);
                 }
             }
             Phase::Unwinding => {
@@ -326,6 +396,27 @@ impl Rollout {
         } else {
             self.commit(next, now);
             self.go_on(now);
+        }
+    }
+
+    /// The whole batch is in place: whether it is well there is seen now.
+    fn watch(&mut self, hosts: &[String], now: u64) {
+        for host in hosts {
+            if let Some(part) = self.hosts.get_mut(host).filter(|part| part.step == Step::InPlace) {
+                part.step = if part.watch.is_empty() { Step::Well } else { Step::Watching };
+                part.since = now;
+            }
+        }
+    }
+
+    /// A person goes on although something is unwell, or somebody was silent: that one has its time again.
+    fn as_it_is(&mut self, now: u64) {
+        for part in self.hosts.values_mut() {
+            match part.step {
+                Step::Unwell => part.step = Step::Well,
+                Step::Committing | Step::Watching => part.since = now,
+                _ => {}
+            }
         }
     }
 
@@ -380,7 +471,7 @@ fn said(answer: &Answer) -> String {
             words.extend(failed.causes.iter().cloned());
             words.join(": ")
         }
-        Answer::TakenBack { why, .. } => why.clone(),
+        Answer::TakenBack { why, .. } | Answer::Unwell { why } => why.clone(),
         other => format!("it answered something else: {other:?}").chars().take(200).collect(),
     }
 }

@@ -34,14 +34,20 @@
 //!
 //! [`draft`] writes the first one. A [`Selector`] says which hosts of a system somebody means.
 //!
+//! How a change goes through the hosts ([`System::batches`]) and what has to be well after each batch ([`System::watched`],
+//! [`health`]) is said here too; who acts on it is `core::rollout` and the agents.
+//!
 //! This room opens no file and asks no host: whether an address answers, or a unit is there, is for others to see.
 
+mod bundle;
 pub mod draft;
+pub mod health;
 mod load;
 mod model;
 mod names;
 mod policy;
 mod read;
+mod rollout;
 mod schema;
 mod select;
 
@@ -49,6 +55,7 @@ use crate::document::{At, Problem, Reader, Value, unit_name};
 use crate::hint;
 use load::Entries;
 
+pub use bundle::Bundle;
 pub use load::Files;
 pub use model::{Check, Contact, Host, HostTest, HttpUrl, Paths, Person, Probe, Role, STAGE, Service, System, Team};
 pub use policy::{Batch, Batches, MayApply, OnFailure, Policy, Rights};

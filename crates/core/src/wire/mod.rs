@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use afar::{Afar, NotFromAfar, from_afar};
 
 use crate::rehearsal::{Net, Rehearsal};
+use crate::system::Check;
 
 /// The version of this language. A control plane refuses agents of another one by naming both.
 pub const PROTOCOL: u32 = 1;
@@ -168,6 +169,22 @@ pub enum Verb {
         /// The words after `greenroom`; see [`from_afar`].
         argv: Vec<String>,
     },
+    /// See whether all is well on the host, for as long as is declared. It ends early when the host is told to leave the change.
+    Watch {
+        /// The change of the fleet.
+        change: String,
+        /// What has to be well, in the order in which it was restarted.
+        services: Vec<Watched>,
+    },
+}
+
+/// A service that has to be well on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// Its name in the system.
+    pub service: String,
+    /// How to find out; at least one.
+    pub health: Vec<Check>,
 }
 
 /// What a host's part of a change is.
@@ -181,6 +198,9 @@ pub enum What {
         /// Although it is not ready, because of this.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         force_verdict: Option<String>,
+        /// Live steps that run once for the whole system run on another host.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        once_elsewhere: bool,
     },
     /// Take a change back.
     Undo {
@@ -213,6 +233,32 @@ pub struct Rehearse {
     pub why: Option<String>,
     /// Share of the host's cores and memory, in percent; 0: the default.
     pub share: u32,
+    /// What the system file says for the host. The control plane fills it in; what somebody else says here is dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declared>,
+}
+
+/// What a system file says for one host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Declared {
+    /// What must hold on it once a change is in place.
+    pub tests: Vec<DeclaredTest>,
+    /// Patterns of paths that are nobody's intent.
+    pub volatile: Vec<String>,
+    /// Directories of a store's data, or patterns of them.
+    pub data: Vec<String>,
+}
+
+/// A test of the system file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeclaredTest {
+    /// What to call it in reports.
+    pub name: String,
+    /// For `sh -c`; exit status 0 is success.
+    pub run: String,
+    /// How long it may take, in milliseconds.
+    pub timeout_ms: u64,
 }
 
 /// Whether a copy is booted.
@@ -274,6 +320,16 @@ pub enum Answer {
     },
     /// It was not done.
     Failed(Failed),
+    /// All is well, and was for as long as is declared.
+    Well {
+        /// Number of looks.
+        looks: u32,
+    },
+    /// Something is unwell.
+    Unwell {
+        /// What, and what the last look saw.
+        why: String,
+    },
 }
 
 /// Why a command was not done.

@@ -1,12 +1,20 @@
-//! A tree with its policy: the host's own list of volatile paths, the stores found on it, its name.
+//! A tree with its policy: the host's own list of volatile paths, what a system file declares for it, the stores found on it,
+//! its name.
+//!
+//! What a system file declares comes with a rehearsal through the agent ([`declare`]) and is kept in the state directory. It
+//! holds for every command from then on, and only for the tree of that agent.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use greenroom_core::TreePath;
 use greenroom_core::policy::{Policy, STORES, Store};
+use greenroom_core::wire::Declared;
 use greenroom_host::scan::Tree;
+use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
+use crate::state::write_durably;
 
 /// A tree that changes are rehearsed for and applied to.
 #[derive(Debug)]
@@ -25,6 +33,73 @@ pub struct Site {
 
 /// Where a host lists volatile paths of its own.
 pub const VOLATILE_LIST: &str = "/etc/greenroom/volatile";
+
+/// Where the state directory keeps what a system file declares for the host.
+const DECLARED: &str = "declared.json";
+
+/// What a system file declares for a tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Paths {
+    root: PathBuf,
+    volatile: Vec<String>,
+    data: Vec<String>,
+}
+
+/// Keeps which paths a system file declares for the tree at `root`; `None`: there is no system file.
+///
+/// # Errors
+/// The state cannot be written, or a pattern is none.
+pub(crate) fn declare(root: &Path, state: &Path, declared: Option<&Declared>) -> Result<(), EngineError> {
+    let path = state.join(DECLARED);
+    let root = std::fs::canonicalize(root).map_err(EngineError::file("look at", root))?;
+    let paths = declared.map(|it| Paths { root, volatile: it.volatile.clone(), data: it.data.clone() });
+    let Some(paths) = paths.filter(|paths| !paths.volatile.is_empty() || !paths.data.is_empty()) else {
+        return match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::file("delete", path)(error)),
+            _ => Ok(()),
+        };
+    };
+    // What can't be used is not kept: every command on this host would end there.
+    paths.policy("", Vec::new(), Vec::new()).map_err(|bad| {
+        EngineError::usage(format!("the system file: {bad}"), "control plane and agent may be of different versions")
+    })?;
+    let text = serde_json::to_vec(&paths)
+        .map_err(|error| EngineError::Damaged { path: path.clone(), source: Box::new(error) })?;
+    if std::fs::read(&path).is_ok_and(|known| known == text) {
+        return Ok(());
+    }
+    write_durably(&path, &text).map_err(EngineError::file("write", path))
+}
+
+impl Paths {
+    fn read(root: &Path, state: &Path) -> Result<Self, EngineError> {
+        let path = state.join(DECLARED);
+        let paths: Self = match std::fs::read(&path) {
+            Ok(text) => {
+                serde_json::from_slice(&text).map_err(|error| EngineError::Damaged { path, source: Box::new(error) })?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
+            Err(error) => return Err(EngineError::file("read", path)(error)),
+        };
+        Ok(if paths.root == root { paths } else { Self::default() })
+    }
+
+    /// The host's own list comes last: it can take out again what the system file says.
+    fn policy(
+        &self,
+        list: &str,
+        data: Vec<TreePath>,
+        own: Vec<TreePath>,
+    ) -> Result<Policy, greenroom_core::policy::BadPattern> {
+        let mut text: String = self.volatile.iter().map(|pattern| format!("{pattern}\n")).collect();
+        text.push_str(list);
+        let policy = Policy::new(&text, data, own).map_err(|mut bad| {
+            bad.line = bad.line.saturating_sub(self.volatile.len());
+            bad
+        })?;
+        policy.with_data(&self.data)
+    }
+}
 
 impl Site {
     /// Looks at the tree at `root`; `state` is the state directory, which a copy must not show.
@@ -57,7 +132,8 @@ impl Site {
             }
         }
         let data = stores.iter().map(|store| TreePath::from(store.path)).collect();
-        let policy = Policy::new(&list, data, own).map_err(|bad| EngineError::Usage {
+        let declared = Paths::read(&root, &state)?;
+        let policy = declared.policy(&list, data, own).map_err(|bad| EngineError::Usage {
             what: format!("{}{VOLATILE_LIST}: {bad}", root.display()),
             hint: Some("one pattern a line, with * and **, from /; ! in front takes one out".to_owned()),
         })?;

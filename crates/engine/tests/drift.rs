@@ -91,7 +91,17 @@ fn act(dir: &Path, verb: &str, faults: &dyn Faults) -> Result<(), EngineError> {
         _ => {
             let (id, force_verdict, health) = ("c1", None, Vec::new());
             let (gate, rollout) = (&apply::Open, None);
-            let wanted = apply::Wanted { root: &root, id, why: None, force_verdict, health, gate, rollout, faults };
+            let wanted = apply::Wanted {
+                root: &root,
+                id,
+                why: None,
+                force_verdict,
+                health,
+                gate,
+                rollout,
+                once_elsewhere: false,
+                faults,
+            };
             undo(&state, &wanted, &asked(), &Silent).map(drop)
         }
     }

@@ -138,6 +138,7 @@ impl Agent {
 
     pub(super) fn unwind(&self, command: &Command, change: &str, why: &str) -> Result<Answer, EngineError> {
         self.journal.leave(change)?;
+        self.call_off(change);
         let held = lock(&self.held).remove(change);
         if let Some(held) = held {
             let _ = held.word.send(Word::Leave(why.to_owned()));
@@ -174,6 +175,7 @@ impl Agent {
             health: Vec::new(),
             gate: &Open,
             rollout: None,
+            once_elsewhere: false,
             faults: &NoFaults,
         }
     }
@@ -226,7 +228,7 @@ impl Job {
     fn run(&self, gate: &Waiting) -> Result<apply::Report, EngineError> {
         let state = State::open(&self.state)?;
         apply::recover(&state, &self.root, &NoFaults, &self.asked, &Silent)?;
-        let wanted = |id, force_verdict: Option<&String>| Wanted {
+        let wanted = |id, force_verdict: Option<&String>, once_elsewhere| Wanted {
             root: &self.root,
             id,
             why: self.why.clone(),
@@ -234,13 +236,15 @@ impl Job {
             health: Vec::new(),
             gate,
             rollout: Some(self.change.clone()),
+            once_elsewhere,
             faults: &NoFaults,
         };
         match &self.what {
-            What::Apply { rehearsal, force_verdict } => {
-                apply::apply(&state, &wanted(rehearsal, force_verdict.as_ref()), &self.asked, &Silent)
+            What::Apply { rehearsal, force_verdict, once_elsewhere } => {
+                let wanted = wanted(rehearsal, force_verdict.as_ref(), *once_elsewhere);
+                apply::apply(&state, &wanted, &self.asked, &Silent)
             }
-            What::Undo { local } => apply::undo(&state, &wanted(local, None), &self.asked, &Silent),
+            What::Undo { local } => apply::undo(&state, &wanted(local, None, false), &self.asked, &Silent),
         }
     }
 }

@@ -6,7 +6,8 @@
 //! of it. A command that was under way when the agent was killed is never run again; [`settle`](Agent) reads out of the
 //! host's own records what became of it.
 //!
-//! Commands run beside each other, but those of one change one after the other, in whatever order they come: a *commit* that
+//! Commands run beside each other, but those of one change one after the other (all but [`watch`], which only looks), in
+//! whatever order they come: a *commit* that
 //! nothing was prepared for is refused, and once *unwind* was heard nothing of the change begins any more.
 //!
 //! A prepared change is a thread that waits at the [gate](crate::apply::Gate) of `engine::apply`, with everything staged and
@@ -21,9 +22,11 @@ mod held;
 mod journal;
 mod link;
 mod order;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use greenroom_core::wire::{Answer, Class, Command, Failed, FromAgent, Note, Report, Verb, from_afar};
@@ -69,6 +72,8 @@ pub struct Agent {
     running: Mutex<BTreeSet<String>>,
     /// One command of a change at a time.
     turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+    /// The changes that are watched, each with whether it was called off.
+    watches: Mutex<BTreeMap<String, Arc<AtomicBool>>>,
 }
 
 /// Where what the agent says goes.
@@ -82,8 +87,14 @@ impl Agent {
     pub fn open(options: Options) -> Result<Self, EngineError> {
         let state = State::open(&options.state)?;
         let journal = Journal::open(&options.state.join("agent"))?;
-        let agent =
-            Self { options, journal, held: Mutex::default(), running: Mutex::default(), turns: Mutex::default() };
+        let agent = Self {
+            options,
+            journal,
+            held: Mutex::default(),
+            running: Mutex::default(),
+            turns: Mutex::default(),
+            watches: Mutex::default(),
+        };
         crate::apply::recover(&state, agent.root(), &NoFaults, &agent.asked("greenroom agent", "recover"), &Silent)?;
         Ok(agent)
     }
@@ -109,7 +120,10 @@ impl Agent {
             return;
         }
         let change = change(&command.verb);
-        let turn = change.map(|change| lock(&self.turns).entry(change.to_owned()).or_default().clone());
+        let waits = !matches!(command.verb, Verb::Watch { .. });
+        let turn = change
+            .filter(|_| waits)
+            .map(|change| lock(&self.turns).entry(change.to_owned()).or_default().clone());
         let one = turn.as_deref().map(lock);
         let answer = self.once(command, say);
         drop(one);
@@ -133,7 +147,7 @@ impl Agent {
     fn once(&self, command: &Command, say: &Say) -> Answer {
         let answer = match self.journal.known(&command.id) {
             Ok(Some(Known::Done(answer))) => return *answer,
-            Ok(Some(Known::Begun)) => self.settle(command),
+            Ok(Some(Known::Begun)) => self.settle(command, say),
             Ok(None) => match self.begin(command) {
                 Ok(()) => {
                     say(FromAgent::Begun { id: command.id.clone() });
@@ -165,6 +179,7 @@ impl Agent {
             Verb::Commit { change } => self.commit(change),
             Verb::Unwind { change, why } => self.unwind(command, change, why),
             Verb::Run { argv } => self.run(argv),
+            Verb::Watch { change, services } => self.watch(change, services, &Told { id: &command.id, say }),
         }
     }
 
@@ -184,7 +199,7 @@ impl Agent {
     }
 
     /// What became of a command that an earlier life of this agent had begun.
-    fn settle(&self, command: &Command) -> Result<Answer, EngineError> {
+    fn settle(&self, command: &Command, say: &Say) -> Result<Answer, EngineError> {
         let lost = |what: &str, hint: &str| Err(EngineError::refused(what, hint));
         match &command.verb {
             Verb::Rehearse(_) => {
@@ -197,6 +212,8 @@ impl Agent {
                 "the agent was restarted while it ran this: nobody knows how far it came",
                 "look at the host: greenroom status, greenroom log",
             ),
+            // It only looks: whoever begins anew looks again.
+            Verb::Watch { change, services } => self.watch(change, services, &Told { id: &command.id, say }),
         }
     }
 
@@ -207,6 +224,8 @@ impl Agent {
         say: &Say,
     ) -> Result<Answer, EngineError> {
         let state = State::open(&self.options.state)?;
+        // What is volatile and what is data holds on this host from now on, for every command.
+        crate::site::declare(self.root(), &self.options.state, order.declared.as_ref())?;
         let request = order::request(order, &self.options)?;
         let asked = self.asked(&command.person, &format!("rehearse ({})", command.id));
         let told = Told { id: &command.id, say };
@@ -267,7 +286,10 @@ impl Progress for Told<'_> {
 
 fn change(verb: &Verb) -> Option<&str> {
     match verb {
-        Verb::Prepare { change, .. } | Verb::Commit { change } | Verb::Unwind { change, .. } => Some(change),
+        Verb::Prepare { change, .. }
+        | Verb::Commit { change }
+        | Verb::Unwind { change, .. }
+        | Verb::Watch { change, .. } => Some(change),
         Verb::Rehearse(_) | Verb::Run { .. } => None,
     }
 }

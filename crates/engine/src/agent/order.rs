@@ -23,6 +23,11 @@ pub(super) fn request(order: &Rehearse, options: &Options) -> Result<Request, En
         allow.extend(parsed.map_err(|error| EngineError::usage(format!("{text}: {error}"), "HOST:PORT"))?);
     }
     let mut tests = crate::standing::read(&options.root)?.tests;
+    tests.extend(order.declared.iter().flat_map(|declared| &declared.tests).map(|test| Test {
+        name: Some(test.name.clone()),
+        run: test.run.clone(),
+        timeout: Some(Duration::from_millis(test.timeout_ms)),
+    }));
     tests.extend(order.tests.iter().map(|run| Test { name: None, run: run.clone(), timeout: None }));
     Ok(Request {
         root: options.root.clone(),

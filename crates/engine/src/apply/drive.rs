@@ -183,7 +183,10 @@ impl Drive<'_> {
 
     /// Runs a live step, or its undo where the change goes back.
     fn live(&self, record: &mut ChangeRecord, at: usize) -> Result<(), Stop> {
-        let Part::Live { step, run, undo, timeout_s } = record.parts[at].part.clone() else { return Ok(()) };
+        let Part::Live { step, run, undo, timeout_s, .. } = record.parts[at].part.clone() else { return Ok(()) };
+        if record.parts[at].step == Step::Elsewhere {
+            return Ok(());
+        }
         let command = if record.forward { Some(run) } else { undo };
         let Some(command) = command else {
             return Err(Stop::Failed(format!("live step {step} has no undo command")));
@@ -350,11 +353,12 @@ impl Drive<'_> {
     }
 
     fn live_back(&self, record: &mut ChangeRecord, at: usize) -> Result<(), String> {
-        let PartRecord { part: Part::Live { step, run, undo, timeout_s }, step: how, .. } = record.parts[at].clone()
+        let PartRecord { part: Part::Live { step, run, undo, timeout_s, .. }, step: how, .. } =
+            record.parts[at].clone()
         else {
             return Ok(());
         };
-        if matches!(how, Step::Waiting | Step::TakenBack) {
+        if matches!(how, Step::Waiting | Step::TakenBack | Step::Elsewhere) {
             return Ok(());
         }
         let command = if record.forward { undo } else { Some(run) };

@@ -99,6 +99,8 @@ pub struct Wanted<'a> {
     pub gate: &'a dyn Gate,
     /// The change of the fleet that this is a part of.
     pub rollout: Option<String>,
+    /// Live steps that run once for the whole system run on another host.
+    pub once_elsewhere: bool,
     /// Where to be interrupted, in tests.
     pub faults: &'a dyn Faults,
 }
@@ -276,13 +278,18 @@ fn new_record(
     let change = fresh_id(state, records)?;
     let forced =
         wanted.force_verdict.as_ref().map(|why| format!("verdict `{}` overridden: {why}", rehearsal.verdict.words()));
+    let mut record = proof_record(rehearsal, &change);
+    if wanted.once_elsewhere {
+        let of_another = |part: &&mut PartRecord| matches!(part.part, Part::Live { once: true, .. });
+        record.parts.iter_mut().filter(of_another).for_each(|part| part.step = Step::Elsewhere);
+    }
     Ok(ChangeRecord {
         why: wanted.why.clone().or_else(|| rehearsal.why.clone()),
         at: asked.stamp(),
         actor: asked.actor.clone(),
         rollout: wanted.rollout.clone(),
         notes: forced.into_iter().collect(),
-        ..proof_record(rehearsal, &change)
+        ..record
     })
 }
 

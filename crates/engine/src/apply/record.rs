@@ -70,6 +70,8 @@ pub enum Step {
     Done,
     /// Taken back by its undo command.
     TakenBack,
+    /// It is run once for the whole system, on another host: here it counts as done, in both directions.
+    Elsewhere,
 }
 
 /// One part of a change with the file engine's name for it.

@@ -94,7 +94,7 @@ pub fn recover(
 fn all_happened(drive: &Drive<'_>, record: &ChangeRecord) -> Result<bool, EngineError> {
     let known = drive.guard.host().changes().map_err(host_error)?;
     Ok(record.parts.iter().all(|part| match part.part {
-        Part::Live { .. } => part.step == Step::Done,
+        Part::Live { .. } => matches!(part.step, Step::Done | Step::Elsewhere),
         Part::Files { .. } => known
             .iter()
             .any(|r| r.id == part.host_id && matches!(r.phase, Phase::Committed | Phase::Done | Phase::Closed)),

@@ -9,7 +9,7 @@ use greenroom_host::apply::{HostState, check as host_check, check_after};
 use greenroom_host::scan::Tree;
 use greenroom_host::services::Manager;
 
-use super::record::{ChangeRecord, Kind, Records, Standing};
+use super::record::{ChangeRecord, Kind, Records, Standing, Step};
 use super::{
     Again, Drive, FromBlobs, Place, Report, Tools, Wanted, close, fresh, fresh_id, host_error, part_records, refusal,
 };
@@ -65,14 +65,18 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
 
 /// The change that takes `of` back.
 pub(crate) fn inverse_record(of: &ChangeRecord, change: &str) -> ChangeRecord {
-    let parts: Vec<Part> = of.parts.iter().map(|p| p.part.clone()).collect();
+    let plan: Vec<Part> = of.parts.iter().map(|p| p.part.clone()).collect();
+    let mut parts = part_records(change, &plan);
+    // What was run on another host is taken back there.
+    let elsewhere = parts.iter_mut().zip(&of.parts).filter(|(_, of)| of.step == Step::Elsewhere);
+    elsewhere.for_each(|(part, _)| part.step = Step::Elsewhere);
     ChangeRecord {
         change: change.to_owned(),
         kind: Kind::Undo,
         of: Some(of.change.clone()),
         rollout: None,
         forward: !of.forward,
-        parts: part_records(change, &parts),
+        parts,
         standing: Standing::Open,
         services: Vec::new(),
         notes: Vec::new(),
@@ -117,7 +121,7 @@ fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineEr
         ));
     }
     let dead = of.parts.iter().find_map(|p| match &p.part {
-        Part::Live { step, undo: None, .. } if of.forward => Some(*step),
+        Part::Live { step, undo: None, .. } if of.forward && p.step != Step::Elsewhere => Some(*step),
         _ => None,
     });
     match dead {

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use greenroom_core::api;
+use greenroom_core::plan::Part as Planned;
 use greenroom_core::rehearsal::Verdict;
 use greenroom_core::rollout::{Outcome, Policy, Rollout, Word};
-use greenroom_core::wire::{Answer, What};
+use greenroom_core::system::health::Judge;
+use greenroom_core::system::{OnFailure, Rights};
+use greenroom_core::wire::{Answer, Watched, What};
 use greenroom_store::control::{ControlError, Millis, NewCommand};
 use serde::{Deserialize, Serialize};
 
-use super::rehearse::has_effect;
+use super::policy::policy;
+use super::rehearse::{Order, has_effect};
+use super::system::{Asker, Held};
 use super::{Fleet, FleetError};
 
 /// How long a host may be silent where nothing is declared, in milliseconds.
@@ -27,37 +32,80 @@ pub(super) struct Doc {
     pub(super) why: Option<String>,
     pub(super) at: Millis,
     pub(super) ended_at: Option<Millis>,
+    #[serde(default)]
+    pub(super) system: Option<api::InForce>,
+    /// What people said that was followed, in order.
+    #[serde(default)]
+    pub(super) said: Vec<api::Said>,
+    /// When hosts that owe an answer were noted last, as whoever noted it had the time.
+    #[serde(default)]
+    pub(super) noted: BTreeMap<String, u64>,
+}
+
+impl Doc {
+    /// How long its hosts may be watched in all, batch after batch, in seconds.
+    pub(super) fn watching_s(&self) -> u64 {
+        let of = |host: &String| {
+            let services = self.rollout.hosts.get(host).into_iter().flat_map(|part| &part.watch);
+            services.map(|one| one.health.iter().map(Judge::limit).max().unwrap_or_default().as_secs() + 1).sum::<u64>()
+        };
+        self.rollout.batches.iter().map(|batch| batch.iter().map(of).max().unwrap_or(0)).sum()
+    }
+}
+
+/// How a change goes through its hosts.
+struct Course {
+    batches: Vec<Vec<String>>,
+    watch: BTreeMap<String, Vec<Watched>>,
+    policy: Policy,
 }
 
 impl Fleet {
     /// Begins to apply a rehearsal to the hosts that it was held on.
     ///
     /// # Errors
-    /// It is not over, not ready, or does nothing; a host is held by another change.
-    pub async fn apply(&self, wanted: &api::NewChange, person: &str) -> Result<api::Begun, FleetError> {
-        let parts = self.parts_of(wanted).await?;
+    /// The person may not; it is not over, not ready, does nothing, or is not what the system file wants it to be; a host is
+    /// held by another change.
+    pub async fn apply(&self, wanted: &api::NewChange, who: Asker<'_>) -> Result<api::Begun, FleetError> {
+        let id = &wanted.rehearsal;
+        let order = self.order(id).await?;
+        let held = self.system().await?;
+        Self::may_apply(held.as_ref(), &order.hosts, who, "apply")?;
+        let (mut parts, once) = self.parts_of(wanted, &order).await?;
         let hosts: Vec<String> = parts.keys().cloned().collect();
-        // One host first, then the rest.
-        let first = hosts.iter().take(1).cloned().collect();
-        let rest = hosts.iter().skip(1).cloned().collect();
+        if let Some(held) = &held {
+            self.may_go_live(held, id, &order, &hosts, who).await?;
+        }
+        let mut course = course(held.as_ref(), &hosts);
+        course.policy.pause_after = wanted.pause_after;
+        if once {
+            once_per_system(&mut course, &mut parts);
+        }
         let doc = |rollout| Doc {
             rollout,
             kind: "apply".to_owned(),
-            rehearsal: Some(wanted.rehearsal.clone()),
+            rehearsal: Some(id.clone()),
             of: None,
-            person: person.to_owned(),
+            person: who.name.to_owned(),
             why: wanted.why.clone(),
             at: self.now(),
             ended_at: None,
+            system: held.as_ref().map(|held| held.in_force.clone()),
+            said: Vec::new(),
+            noted: BTreeMap::new(),
         };
-        self.begin(parts, vec![first, rest], wanted.pause_after, doc).await
+        self.begin(parts, course, doc).await
     }
 
-    async fn parts_of(&self, wanted: &api::NewChange) -> Result<BTreeMap<String, What>, FleetError> {
+    /// What each host is to do, and whether a live step among that is to run once for all.
+    async fn parts_of(
+        &self,
+        wanted: &api::NewChange,
+        order: &Order,
+    ) -> Result<(BTreeMap<String, What>, bool), FleetError> {
         let id = &wanted.rehearsal;
-        let order = self.order(id).await?;
-        let mut parts = BTreeMap::new();
-        for (host, answer) in self.answers(id, &order).await? {
+        let (mut parts, mut once) = (BTreeMap::new(), false);
+        for (host, answer) in self.answers(id, order).await? {
             let again = "rehearse again, or --force-verdict \"why\"";
             match answer {
                 None => {
@@ -73,8 +121,9 @@ impl Fleet {
                         return Err(FleetError::refused(what, again));
                     }
                     if has_effect(&record) {
+                        once |= record.parts.iter().any(|part| matches!(part, Planned::Live { once: true, .. }));
                         let (rehearsal, force_verdict) = (record.rehearsal.clone(), wanted.force_verdict.clone());
-                        parts.insert(host, What::Apply { rehearsal, force_verdict });
+                        parts.insert(host, What::Apply { rehearsal, force_verdict, once_elsewhere: false });
                     }
                 }
                 Some(Answer::Failed(failed)) => {
@@ -87,15 +136,18 @@ impl Fleet {
         if parts.is_empty() {
             return Err(FleetError::refused(format!("{id} does nothing on any host"), "there is nothing to apply"));
         }
-        Ok(parts)
+        Ok((parts, once))
     }
 
     /// Begins to take a change back, on all its hosts at once. The undo of an undo brings it back.
     ///
     /// # Errors
-    /// It is not in place; a host is held by another change.
-    pub async fn undo(&self, id: &str, wanted: &api::Undo, person: &str) -> Result<api::Begun, FleetError> {
+    /// The person may not; it is not in place; a host is held by another change.
+    pub async fn undo(&self, id: &str, wanted: &api::Undo, who: Asker<'_>) -> Result<api::Begun, FleetError> {
         let of = self.doc(id).await?;
+        let held = self.system().await?;
+        let hosts: Vec<String> = of.rollout.hosts.keys().cloned().collect();
+        Self::may_apply(held.as_ref(), &hosts, who, "undo")?;
         if of.rollout.ended() != Some(Outcome::Done) {
             let hint = if of.rollout.ended().is_none() {
                 format!("greenroom abort {id}")
@@ -112,19 +164,23 @@ impl Fleet {
             kind: "undo".to_owned(),
             rehearsal: of.rehearsal.clone(),
             of: Some(id.to_owned()),
-            person: person.to_owned(),
+            person: who.name.to_owned(),
             why: wanted.why.clone(),
             at: self.now(),
             ended_at: None,
+            system: held.as_ref().map(|held| held.in_force.clone()),
+            said: Vec::new(),
+            noted: BTreeMap::new(),
         };
-        self.begin(parts, Vec::new(), None, doc).await
+        // The way back is for all at once and waits for nobody's health: what is there now is what has to go.
+        let policy = Policy { pause_on_failure: false, ..course(held.as_ref(), &hosts).policy };
+        self.begin(parts, Course { batches: Vec::new(), watch: BTreeMap::new(), policy }, doc).await
     }
 
     async fn begin(
         &self,
         parts: BTreeMap<String, What>,
-        batches: Vec<Vec<String>>,
-        pause_after: Option<usize>,
+        course: Course,
         doc: impl FnOnce(Rollout) -> Doc,
     ) -> Result<api::Begun, FleetError> {
         let id = self.next_id("c").await?;
@@ -138,9 +194,8 @@ impl Fleet {
             ),
             other => other.into(),
         })?;
-        let policy = Policy { pause_on_failure: false, pause_after, patience_ms: PATIENCE_MS };
         let now = u64::try_from(self.now()).unwrap_or(0);
-        let doc = doc(Rollout::new(&id, parts, batches, policy, now));
+        let doc = doc(Rollout::new(&id, parts, course.batches, course.policy, now).watched(course.watch));
         let state = serde_json::to_string(&doc).map_err(FleetError::damaged("the change"))?;
         self.control.add_saga(&id, &state, self.now()).await?;
         Ok(api::Begun { id, hosts })
@@ -175,6 +230,9 @@ impl Fleet {
             outcome: doc.rollout.ended(),
             phase: doc.rollout.phase,
             reason: doc.rollout.reason,
+            batches: doc.rollout.batches,
+            system: doc.system,
+            said: doc.said,
             hosts: doc.rollout.hosts.into_iter().map(|(host, p)| (host, part(p))).collect(),
         })
     }
@@ -182,13 +240,21 @@ impl Fleet {
     /// Says a person's word to a change: whoever drives it hears it.
     ///
     /// # Errors
-    /// It comes at the wrong time; says why.
-    pub async fn word(&self, id: &str, word: Word, person: &str) -> Result<(), FleetError> {
+    /// The person may not; it comes at the wrong time, says why.
+    pub async fn word(&self, id: &str, word: Word, who: Asker<'_>) -> Result<(), FleetError> {
         // So that a word at the wrong time is refused at once, and not only by who drives it.
         let mut trial = self.doc(id).await?;
+        let hosts: Vec<String> = trial.rollout.hosts.keys().cloned().collect();
+        let held = self.system().await?;
+        match word {
+            // Whoever may take the wheel may stop it.
+            Word::Abort if who.rights >= Rights::Operator => {}
+            Word::Abort => Self::may_apply(held.as_ref(), &hosts, who, "abort")?,
+            Word::Continue => Self::may_apply(held.as_ref(), &hosts, who, "continue")?,
+        }
         trial.rollout.told(word, 0).map_err(|why| FleetError::refused(why, format!("greenroom follow {id}")))?;
         let name = format!("{}.{id}", self.next_id("w").await?);
-        let body = serde_json::to_string(&Spoken { word, person: person.to_owned() });
+        let body = serde_json::to_string(&Spoken { word, person: who.name.to_owned() });
         let body = body.map_err(FleetError::damaged("the word"))?;
         let command = NewCommand { id: name.clone(), host: words(id), fence: 0, body };
         self.control.enqueue(&[command], None, self.now()).await?;
@@ -199,11 +265,56 @@ impl Fleet {
     }
 }
 
+/// How a change goes through these hosts: as the system file says; without one, one host first, then the rest.
+fn course(held: Option<&Held>, hosts: &[String]) -> Course {
+    let Some(held) = held else {
+        let (first, rest) = hosts.split_at(hosts.len().min(1));
+        let policy = Policy { pause_on_failure: false, pause_after: None, patience_ms: PATIENCE_MS };
+        return Course { batches: vec![first.to_vec(), rest.to_vec()], watch: BTreeMap::new(), policy };
+    };
+    let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let policy = policy(&held.system, hosts);
+    Course {
+        batches: held.system.batches(&names),
+        watch: held.system.watched(&names),
+        policy: Policy {
+            pause_on_failure: policy.on_failure == OnFailure::Pause,
+            pause_after: None,
+            patience_ms: u64::try_from(policy.host_lost_after.as_millis()).unwrap_or(PATIENCE_MS),
+        },
+    }
+}
+
+/// The first host of the order is a batch of its own and runs what is run once per system, before any other is touched.
+fn once_per_system(course: &mut Course, parts: &mut BTreeMap<String, What>) {
+    let Some(first) = course.batches.iter().flatten().next().cloned() else { return };
+    if let Some(batch) = course.batches.iter_mut().find(|batch| !batch.is_empty()) {
+        batch.retain(|host| *host != first);
+    }
+    course.batches.insert(0, vec![first.clone()]);
+    for (_, what) in parts.iter_mut().filter(|(host, _)| **host != first) {
+        if let What::Apply { once_elsewhere, .. } = what {
+            *once_elsewhere = true;
+        }
+    }
+}
+
 /// A word in the mailbox of a change.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Spoken {
     pub(super) word: Word,
     pub(super) person: String,
+}
+
+impl Spoken {
+    /// As it is on record once it was followed.
+    pub(super) fn said(&self, id: &str, at: Millis) -> api::Said {
+        let word = match self.word {
+            Word::Continue => "continue",
+            Word::Abort => "abort",
+        };
+        api::Said { id: id.to_owned(), word: word.to_owned(), person: self.person.clone(), at }
+    }
 }
 
 /// The mailbox of those who drive a change: no host has such a name.

@@ -31,7 +31,7 @@ const RENEW: Millis = 3_000;
 /// How often everything is looked at where no hint comes.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a prepared host waits for the next word, in seconds.
+/// How long a prepared host waits for the next word, in seconds, besides the time in which others are watched.
 const HOLD_S: u64 = 900;
 
 impl Fleet {
@@ -67,10 +67,12 @@ impl Fleet {
         let mut renewed = self.now();
         // Those given by another driver are given again: the mailbox knows them by name.
         let mut given: BTreeSet<(String, Order)> = BTreeSet::new();
+        let mut noted = 0;
         loop {
             let before = doc.rollout.clone();
             let heard = self.hear(id, &mut doc).await?;
             self.give(id, &mut doc, &before, &fence, &mut given).await?;
+            noted = self.note_words(id, &doc, noted).await?;
             if !heard.is_empty() {
                 // Only now: a word that was answered is on record.
                 self.control.complete(&heard, self.now()).await?;
@@ -103,15 +105,50 @@ impl Fleet {
         let mut heard = Vec::new();
         for command in self.control.commands_due(&words(id)).await? {
             let spoken: Spoken = serde_json::from_str(&command.body).map_err(FleetError::damaged("a word"))?;
-            let answer = match doc.rollout.told(spoken.word, now) {
-                Ok(()) => Answer::Unwound { local: None },
+            // One that another driver followed and did not answer is on record already.
+            let known = doc.said.iter().any(|said| said.id == command.id);
+            let told = if known { Ok(()) } else { doc.rollout.told(spoken.word, now) };
+            let answer = match told {
+                Ok(()) => {
+                    if !known {
+                        doc.said.push(spoken.said(&command.id, self.now()));
+                    }
+                    Answer::Unwound { local: None }
+                }
                 Err(what) => Answer::Failed(Failed { class: Class::Refused, what, causes: vec![], hints: vec![] }),
             };
             let result = serde_json::to_string(&answer).map_err(FleetError::damaged("the answer"))?;
             heard.push(Ended { id: command.id, host: words(id), result });
         }
+        self.whom_it_heard(doc, now).await?;
         doc.rollout.tick(now);
         Ok(heard)
+    }
+
+    /// A host that is in touch takes its time; who was not heard of for so long is lost. What another control plane with a clock
+    /// that is ahead has noted says only that it noted something.
+    async fn whom_it_heard(&self, doc: &mut Doc, now: u64) -> Result<(), FleetError> {
+        for host in doc.rollout.overdue(now) {
+            let seen = self.control.agent(&host).await?.and_then(|agent| agent.last_seen);
+            let seen = seen.and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
+            let noted = doc.noted.insert(host.clone(), seen);
+            if seen <= now {
+                doc.rollout.heard(&host, seen);
+            } else if noted != Some(seen) {
+                doc.rollout.heard(&host, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts into the ledger what people said; those up to `noted` are there. Gives how many are now.
+    async fn note_words(&self, id: &str, doc: &Doc, noted: usize) -> Result<usize, FleetError> {
+        for said in doc.said.iter().skip(noted) {
+            let (kind, change) = (said.word.clone(), Some(id.to_owned()));
+            let draft = Draft { kind, change, rehearsal: doc.rehearsal.clone(), ..Draft::default() };
+            self.note(format!("word {}", said.id), &said.person, draft).await?;
+        }
+        Ok(doc.said.len())
     }
 
     /// Puts on record where the change is, with the orders that follow, and tells who follows it.
@@ -149,9 +186,13 @@ impl Fleet {
             Order::Prepare => {
                 let part = doc.rollout.hosts.get(host);
                 let what = part.map(|part| part.what.clone()).ok_or_else(|| FleetError::Unknown(host.to_owned()))?;
-                Verb::Prepare { change, what, why: doc.why.clone(), hold_s: HOLD_S }
+                Verb::Prepare { change, what, why: doc.why.clone(), hold_s: HOLD_S + doc.watching_s() }
             }
             Order::Commit => Verb::Commit { change },
+            Order::Watch => {
+                let services = doc.rollout.hosts.get(host).map(|part| part.watch.clone()).unwrap_or_default();
+                Verb::Watch { change, services }
+            }
             Order::Unwind => Verb::Unwind { change, why: doc.rollout.reason.clone().unwrap_or_default() },
         };
         let command = Command { id: name(id, order, host), fence: fence.number, person: doc.person.clone(), verb };
@@ -168,6 +209,8 @@ impl Fleet {
             "outcome": outcome,
             "of": doc.of,
             "reason": doc.rollout.reason,
+            "system": doc.system,
+            "said": doc.said,
             "hosts": hosts.collect::<Vec<_>>(),
             "duration_ms": self.now() - doc.at,
         });

@@ -8,6 +8,7 @@
 //! * `rehearse`: one command to each host, whose answer is the host's own rehearsal.
 //! * `change`: begins an apply or an undo: checks, takes the hosts' locks all or none, and puts the
 //!   [rollout](greenroom_core::rollout) on record as a saga.
+//! * `system`: the system file that was pushed. `policy`: what it wants before a change is applied.
 //! * `drive`: takes each saga that nobody drives (a lease with a fence), feeds the rollout with what hosts answered, gives the
 //!   orders that follow, and writes the ledger at the end. Killed anywhere, another goes on from what is on record.
 //! * `run`: a command of the program on one host.
@@ -16,8 +17,10 @@
 
 mod change;
 mod drive;
+mod policy;
 mod rehearse;
 mod run;
+mod system;
 
 use std::sync::Arc;
 
@@ -25,6 +28,8 @@ use greenroom_core::api;
 use greenroom_core::wire::{Answer, Failed};
 use greenroom_store::control::{Control, ControlError, Millis};
 use greenroom_store::ledger::{Actor, Draft, Ledger as _, LedgerError, SqlLedger};
+
+pub use self::system::Asker;
 
 /// A control plane's hold on its hosts. Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +60,14 @@ pub enum FleetError {
         /// Why.
         what: String,
         /// What to do next.
+        hint: String,
+    },
+    /// The person may not; nothing was touched.
+    #[error("{what}")]
+    Forbidden {
+        /// Who, and what.
+        what: String,
+        /// Who may.
         hint: String,
     },
     /// The host said no.
@@ -138,30 +151,6 @@ impl Fleet {
             host: agent.host,
         });
         Ok(api::Hosts { hosts: hosts.collect() })
-    }
-
-    /// The hosts that `on` names.
-    async fn select(&self, on: &[String]) -> Result<Vec<String>, FleetError> {
-        let known: Vec<String> = self.control.agents().await?.into_iter().map(|agent| agent.host).collect();
-        let mut out: Vec<String> = Vec::new();
-        for name in on.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
-            if name == "all" {
-                out.extend(known.iter().cloned());
-            } else if known.iter().any(|host| host == name) {
-                out.push(name.to_owned());
-            } else {
-                let nearest = greenroom_core::hint::nearest(name, known.iter().map(String::as_str));
-                let hint = nearest
-                    .map_or_else(|| "greenroom join lets a host in".to_owned(), |n| format!("did you mean {n}?"));
-                return Err(FleetError::usage(format!("there is no host {name}"), hint));
-            }
-        }
-        out.sort();
-        out.dedup();
-        if out.is_empty() {
-            return Err(FleetError::usage("no host is named", "--on web1, --on web1,web2 or --on all"));
-        }
-        Ok(out)
     }
 
     /// Does something that waits for the ledger's disk where that holds nobody up.

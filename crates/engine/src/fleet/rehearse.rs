@@ -16,8 +16,10 @@ use super::{Fleet, FleetError, answer};
 pub(super) struct Order {
     rehearse: Rehearse,
     person: String,
-    at: Millis,
-    hosts: Vec<String>,
+    pub(super) at: Millis,
+    pub(super) hosts: Vec<String>,
+    #[serde(default)]
+    system: Option<api::InForce>,
 }
 
 /// The kind of document that a rehearsal is.
@@ -29,18 +31,22 @@ impl Fleet {
     /// # Errors
     /// There is no such host; the state's.
     pub async fn rehearse(&self, wanted: &api::NewRehearsal, person: &str) -> Result<api::Begun, FleetError> {
-        let hosts = self.select(&wanted.on).await?;
+        let held = self.system().await?;
+        let hosts = self.select(&wanted.on, held.as_ref()).await?;
         let id = self.next_id("r").await?;
+        let rehearse = Rehearse { declared: None, ..wanted.rehearse.clone() };
         let order = Order {
-            rehearse: wanted.rehearse.clone(),
+            rehearse: rehearse.clone(),
             person: person.to_owned(),
             at: self.now(),
             hosts: hosts.clone(),
+            system: held.as_ref().map(|held| held.in_force.clone()),
         };
         let text = serde_json::to_string(&order).map_err(FleetError::damaged("the rehearsal"))?;
         self.control.put_document(KIND, &id, &text, self.now()).await?;
         let command = |host: &String| {
-            let verb = Verb::Rehearse(Box::new(wanted.rehearse.clone()));
+            let declared = held.as_ref().map(|held| held.system.declared_for(host));
+            let verb = Verb::Rehearse(Box::new(Rehearse { declared, ..rehearse.clone() }));
             let command = Command { id: name(&id, host), fence: 0, person: person.to_owned(), verb };
             let body = serde_json::to_string(&command).map_err(FleetError::damaged("the command"))?;
             Ok(NewCommand { id: command.id, host: host.clone(), fence: 0, body })
@@ -93,6 +99,8 @@ impl Fleet {
             over: answers.values().all(Option::is_some),
             hosts: answers.into_iter().map(|(host, answer)| (host, on_host(answer))).collect(),
             alike,
+            system: order.system,
+            approvals: self.approvals(id).await?,
         })
     }
 
@@ -107,7 +115,7 @@ impl Fleet {
         self.tell(id, &api::Event::Host { host: host.to_owned(), step, trouble }).await?;
         if now.over {
             let outcome = verdict(&now);
-            let detail = serde_json::json!({ "hosts": now.hosts.keys().collect::<Vec<_>>(), "outcome": outcome, "alike": now.alike });
+            let detail = serde_json::json!({ "hosts": now.hosts.keys().collect::<Vec<_>>(), "outcome": outcome, "alike": now.alike, "system": now.system });
             let draft = Draft {
                 kind: "rehearsal".to_owned(),
                 rehearsal: Some(id.to_owned()),

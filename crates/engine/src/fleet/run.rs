@@ -20,7 +20,13 @@ impl Fleet {
     /// # Errors
     /// There is no such host, it is not in touch, or it did not answer.
     pub async fn run(&self, host: &str, argv: &[String], person: &str) -> Result<api::Ran, FleetError> {
-        self.select(&[host.to_owned()]).await?;
+        let joined = self.joined().await?;
+        if !joined.iter().any(|name| name == host) {
+            let nearest = greenroom_core::hint::nearest(host, joined.iter().map(String::as_str));
+            let hint =
+                nearest.map_or_else(|| "--on HOST: one that has joined".to_owned(), |n| format!("did you mean {n}?"));
+            return Err(FleetError::usage(format!("there is no host {host}"), hint));
+        }
         let id = format!("{}.{host}", self.next_id("x").await?);
         let verb = Verb::Run { argv: argv.to_vec() };
         let command = Command { id: id.clone(), fence: 0, person: person.to_owned(), verb };

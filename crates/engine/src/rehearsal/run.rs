@@ -203,12 +203,13 @@ impl Run<'_, '_> {
         match &step.action {
             Action::Run { command } => self.output(first, &Command::shell(command, timeout)),
             Action::Copy(copy) => self.copy_file(first, copy, dir),
-            Action::Live { command, undo } => {
+            Action::Live { command, undo, once } => {
                 let before = self.capture(first, false)?.changeset;
                 let ended = self.output(first, &Command::shell(command, timeout))?;
                 let after = self.capture(first, false)?.changeset;
                 let timeout_s = timeout.map(|limit| limit.as_secs().max(1));
-                let part = Part::Live { step: number, run: command.clone(), undo: undo.clone(), timeout_s };
+                let (run, undo, once) = (command.clone(), undo.clone(), *once);
+                let part = Part::Live { step: number, run, undo, timeout_s, once };
                 marks.push(Mark { part, before, after });
                 Ok(ended)
             }

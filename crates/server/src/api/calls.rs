@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use greenroom_core::api;
 use greenroom_core::rollout::Word;
+use greenroom_core::system::Rights;
 use greenroom_core::wire::{Afar, from_afar};
+use greenroom_engine::fleet::Asker;
 use greenroom_store::control::Role;
 use greenroom_store::ledger::{Filter, Ledger as _};
 
@@ -34,11 +36,11 @@ pub(super) fn calls() -> Vec<Call> {
         ),
         posting("/v1/rehearsals", Role::Developer, "Rehearse a change on hosts", rehearse),
         getting("/v1/rehearsals/{id}", Role::Viewer, "A rehearsal, as far as it is", rehearsal),
-        posting("/v1/changes", Role::Operator, "Put a rehearsal live on its hosts", apply),
+        posting("/v1/changes", Role::Developer, "Put a rehearsal live on its hosts", apply),
         getting("/v1/changes/{id}", Role::Viewer, "A change, as far as it is", change),
-        posting("/v1/changes/{id}/undo", Role::Operator, "Take a change back on all its hosts", undo),
-        posting("/v1/changes/{id}/continue", Role::Operator, "Go on with a change that is paused", go_on),
-        posting("/v1/changes/{id}/abort", Role::Operator, "Take back a change that is under way", abort),
+        posting("/v1/changes/{id}/undo", Role::Developer, "Take a change back on all its hosts", undo),
+        posting("/v1/changes/{id}/continue", Role::Developer, "Go on with a change that is paused", go_on),
+        posting("/v1/changes/{id}/abort", Role::Developer, "Take back a change that is under way", abort),
         getting("/v1/log", Role::Viewer, "The ledger, oldest first; `since=N` gives what comes after entry N", log),
         posting("/v1/enrolments", Role::Admin, "Let a host in: a token for one enrolment", invite),
         posting("/v1/tokens", Role::Admin, "Let a person in", make_token),
@@ -47,10 +49,31 @@ pub(super) fn calls() -> Vec<Call> {
     ];
     out.extend(events::calls());
     out.extend(agents::calls());
+    out.extend([
+        getting("/v1/system", Role::Viewer, "The system file that is in force, with its revision", system),
+        posting("/v1/system", Role::Admin, "Put a system file in force", push_system),
+        posting(
+            "/v1/rehearsals/{id}/approve",
+            Role::Developer,
+            "Say as a second person that a rehearsal may be applied; needs who may apply it",
+            approve,
+        ),
+    ]);
     out
 }
 
 type Answer<T> = Result<T, ApiError>;
+
+/// Who may apply is the system file's to say; without one, it takes an operator. `engine::fleet` decides.
+fn asker(caller: &Caller) -> Asker<'_> {
+    let rights = match caller.token.role {
+        Role::Viewer => Rights::Viewer,
+        Role::Developer => Rights::Developer,
+        Role::Operator => Rights::Operator,
+        Role::Admin => Rights::Admin,
+    };
+    Asker { name: &caller.token.name, rights }
+}
 
 async fn hosts(shared: Arc<Shared>, _: Caller) -> Answer<api::Hosts> {
     Ok(shared.fleet.hosts().await?)
@@ -84,7 +107,7 @@ async fn rehearsal(shared: Arc<Shared>, caller: Caller) -> Answer<api::Rehearsal
 }
 
 async fn apply(shared: Arc<Shared>, caller: Caller, body: api::NewChange) -> Answer<api::Begun> {
-    Ok(shared.fleet.apply(&body, &caller.token.name).await?)
+    Ok(shared.fleet.apply(&body, asker(&caller)).await?)
 }
 
 async fn change(shared: Arc<Shared>, caller: Caller) -> Answer<api::Change> {
@@ -92,17 +115,29 @@ async fn change(shared: Arc<Shared>, caller: Caller) -> Answer<api::Change> {
 }
 
 async fn undo(shared: Arc<Shared>, caller: Caller, body: api::Undo) -> Answer<api::Begun> {
-    Ok(shared.fleet.undo(caller.part("id"), &body, &caller.token.name).await?)
+    Ok(shared.fleet.undo(caller.part("id"), &body, asker(&caller)).await?)
 }
 
 async fn go_on(shared: Arc<Shared>, caller: Caller, _: api::Undo) -> Answer<api::Change> {
-    shared.fleet.word(caller.part("id"), Word::Continue, &caller.token.name).await?;
+    shared.fleet.word(caller.part("id"), Word::Continue, asker(&caller)).await?;
     Ok(shared.fleet.change(caller.part("id")).await?)
 }
 
 async fn abort(shared: Arc<Shared>, caller: Caller, _: api::Undo) -> Answer<api::Change> {
-    shared.fleet.word(caller.part("id"), Word::Abort, &caller.token.name).await?;
+    shared.fleet.word(caller.part("id"), Word::Abort, asker(&caller)).await?;
     Ok(shared.fleet.change(caller.part("id")).await?)
+}
+
+async fn approve(shared: Arc<Shared>, caller: Caller, body: api::Undo) -> Answer<api::Rehearsal> {
+    Ok(shared.fleet.approve(caller.part("id"), asker(&caller), body.why.as_ref()).await?)
+}
+
+async fn system(shared: Arc<Shared>, _: Caller) -> Answer<api::DeclaredSystem> {
+    Ok(shared.fleet.declared_system().await?)
+}
+
+async fn push_system(shared: Arc<Shared>, caller: Caller, body: api::NewSystem) -> Answer<api::DeclaredSystem> {
+    Ok(shared.fleet.push_system(&body, &caller.token.name).await?)
 }
 
 async fn log(shared: Arc<Shared>, caller: Caller) -> Answer<api::Log> {

@@ -78,6 +78,7 @@ impl From<FleetError> for ApiError {
             FleetError::Unknown(what) => Self::not_found(what),
             FleetError::Usage { what, hint } => Self::bad_request(what).hint(hint),
             FleetError::Refused { what, hint } => Self::new(StatusCode::CONFLICT, what).hint(hint),
+            FleetError::Forbidden { what, hint } => Self::forbidden(what).hint(hint),
             FleetError::Host(failed) => failed.into(),
             FleetError::Control(error) => error.into(),
             other => Self::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()).because(&other),

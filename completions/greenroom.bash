@@ -28,6 +28,9 @@ _greenroom() {
             greenroom,apply)
                 cmd="greenroom__subcmd__apply"
                 ;;
+            greenroom,approve)
+                cmd="greenroom__subcmd__approve"
+                ;;
             greenroom,check)
                 cmd="greenroom__subcmd__check"
                 ;;
@@ -97,6 +100,9 @@ _greenroom() {
             greenroom,status)
                 cmd="greenroom__subcmd__status"
                 ;;
+            greenroom,system)
+                cmd="greenroom__subcmd__system"
+                ;;
             greenroom,token)
                 cmd="greenroom__subcmd__token"
                 ;;
@@ -120,6 +126,9 @@ _greenroom() {
                 ;;
             greenroom__subcmd__help,apply)
                 cmd="greenroom__subcmd__help__subcmd__apply"
+                ;;
+            greenroom__subcmd__help,approve)
+                cmd="greenroom__subcmd__help__subcmd__approve"
                 ;;
             greenroom__subcmd__help,check)
                 cmd="greenroom__subcmd__help__subcmd__check"
@@ -190,6 +199,9 @@ _greenroom() {
             greenroom__subcmd__help,status)
                 cmd="greenroom__subcmd__help__subcmd__status"
                 ;;
+            greenroom__subcmd__help,system)
+                cmd="greenroom__subcmd__help__subcmd__system"
+                ;;
             greenroom__subcmd__help,token)
                 cmd="greenroom__subcmd__help__subcmd__token"
                 ;;
@@ -202,6 +214,12 @@ _greenroom() {
             greenroom__subcmd__help,watch)
                 cmd="greenroom__subcmd__help__subcmd__watch"
                 ;;
+            greenroom__subcmd__help__subcmd__system,push)
+                cmd="greenroom__subcmd__help__subcmd__system__subcmd__push"
+                ;;
+            greenroom__subcmd__help__subcmd__system,show)
+                cmd="greenroom__subcmd__help__subcmd__system__subcmd__show"
+                ;;
             greenroom__subcmd__help__subcmd__token,create)
                 cmd="greenroom__subcmd__help__subcmd__token__subcmd__create"
                 ;;
@@ -210,6 +228,24 @@ _greenroom() {
                 ;;
             greenroom__subcmd__help__subcmd__token,revoke)
                 cmd="greenroom__subcmd__help__subcmd__token__subcmd__revoke"
+                ;;
+            greenroom__subcmd__system,help)
+                cmd="greenroom__subcmd__system__subcmd__help"
+                ;;
+            greenroom__subcmd__system,push)
+                cmd="greenroom__subcmd__system__subcmd__push"
+                ;;
+            greenroom__subcmd__system,show)
+                cmd="greenroom__subcmd__system__subcmd__show"
+                ;;
+            greenroom__subcmd__system__subcmd__help,help)
+                cmd="greenroom__subcmd__system__subcmd__help__subcmd__help"
+                ;;
+            greenroom__subcmd__system__subcmd__help,push)
+                cmd="greenroom__subcmd__system__subcmd__help__subcmd__push"
+                ;;
+            greenroom__subcmd__system__subcmd__help,show)
+                cmd="greenroom__subcmd__system__subcmd__help__subcmd__show"
                 ;;
             greenroom__subcmd__token,create)
                 cmd="greenroom__subcmd__token__subcmd__create"
@@ -242,7 +278,7 @@ _greenroom() {
 
     case "${cmd}" in
         greenroom)
-            opts="-q -h -V --root --state --json --quiet --on --local --progress --help --version rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help"
+            opts="-q -h -V --root --state --json --quiet --on --local --progress --help --version rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -397,6 +433,40 @@ _greenroom() {
                     return 0
                     ;;
                 --pause-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "text json none" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__approve)
+            opts="-q -h --why --root --state --json --quiet --on --local --progress --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --why)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -714,7 +784,7 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help)
-            opts="rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help"
+            opts="rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -770,6 +840,20 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__approve)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1094,6 +1178,48 @@ _greenroom() {
         greenroom__subcmd__help__subcmd__status)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__system)
+            opts="push show"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__system__subcmd__push)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__system__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1670,6 +1796,160 @@ _greenroom() {
         greenroom__subcmd__status)
             opts="-q -h --full --scrub --root --state --json --quiet --on --local --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "text json none" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__system)
+            opts="-q -h --root --state --json --quiet --on --local --progress --help push show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "text json none" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__system__subcmd__help)
+            opts="push show help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__system__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__system__subcmd__help__subcmd__push)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__system__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__system__subcmd__push)
+            opts="-e -q -h --environment --root --state --json --quiet --on --local --progress --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --environment)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -e)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "text json none" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__system__subcmd__show)
+            opts="-q -h --root --state --json --quiet --on --local --progress --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -26,7 +26,7 @@ end
 
 complete -c greenroom -n "__fish_greenroom_needs_command" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_needs_command" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_needs_command" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_needs_command" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_needs_command" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -62,6 +62,8 @@ complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "agent" -d 'Do o
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "follow" -d 'Follow a rehearsal or a change across hosts until it is over'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "continue" -d 'Go on with a change across hosts that is paused'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "abort" -d 'Take back a change across hosts that is under way'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "approve" -d 'Say as a second person that a rehearsal across hosts may be applied'
+complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "system" -d 'The system file of the control plane'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "token" -d 'People of the control plane'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "login" -d 'Send commands to a control plane from now on; the token comes on standard input'
 complete -c greenroom -n "__fish_greenroom_needs_command" -f -a "completions" -d 'Print the completions for a shell'
@@ -80,7 +82,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l why -d 
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l share -d 'Share of this machine\'s cores and memory that a copy may take (where systemd runs the machine)' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -96,7 +98,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l change -d
 complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l why -d 'Why it is done: goes to the ledger. Otherwise it is asked before applying' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -110,7 +112,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand hotfix" -s h -l help
 complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l diff -d 'Unified diffs of text files: of all, or of the paths that match PATH (globs work)' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand show" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -124,7 +126,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l health -d 
 complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l pause-after -d 'Across hosts: stop and ask after so many batches' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -135,7 +137,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand apply" -s h -l help 
 complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -l why -d 'Why: goes to the ledger' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -146,7 +148,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand undo" -s h -l help -
 complete -c greenroom -n "__fish_greenroom_using_subcommand log" -s n -l limit -d 'Only the last N entries' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -157,7 +159,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand log" -l local -d 'Do
 complete -c greenroom -n "__fish_greenroom_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -169,7 +171,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand status" -l local -d 
 complete -c greenroom -n "__fish_greenroom_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand drift" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -184,7 +186,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l group -d '
 complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -s m -l message -l why -d 'Why: goes to the ledger' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand adopt" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -197,7 +199,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l group -d 
 complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -s m -l why -l message -d 'Why: goes to the ledger' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -209,7 +211,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand revert" -s h -l help
 complete -c greenroom -n "__fish_greenroom_using_subcommand diff" -l limit -d 'Show this many differences of each kind' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand diff" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand diff" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand diff" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand diff" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand diff" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -220,7 +222,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand diff" -l local -d 'D
 complete -c greenroom -n "__fish_greenroom_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand manifest" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand manifest" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand manifest" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand manifest" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand manifest" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -230,7 +232,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand manifest" -l local -
 complete -c greenroom -n "__fish_greenroom_using_subcommand manifest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -242,7 +244,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l keep -d 'Rehe
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l undo-older-than -d 'Give up the way back of changes to this host that are older than D (90d, 12w): their before-images go, and they cannot be undone any more' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -253,7 +255,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l local -d 'Do 
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -265,7 +267,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -l local -d '
 complete -c greenroom -n "__fish_greenroom_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand init" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand init" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand init" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand init" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand init" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -277,7 +279,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand init" -s h -l help -
 complete -c greenroom -n "__fish_greenroom_using_subcommand check" -s e -l environment -d 'What it means in this environment' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand check" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand check" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand check" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand check" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand check" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -287,7 +289,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand check" -l local -d '
 complete -c greenroom -n "__fish_greenroom_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand install" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand install" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand install" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand install" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand install" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -299,7 +301,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand install" -l local -d
 complete -c greenroom -n "__fish_greenroom_using_subcommand install" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -309,7 +311,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -l local 
 complete -c greenroom -n "__fish_greenroom_using_subcommand uninstall" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand doctor" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -322,7 +324,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand serve" -l url -d 'Wh
 complete -c greenroom -n "__fish_greenroom_using_subcommand serve" -l ledger -d 'Where the ledger and the state are: sqlite:DIRECTORY, or postgres://USER@HOST/DATABASE' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand serve" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand serve" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand serve" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand serve" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand serve" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -336,7 +338,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand join" -l ssh-option 
 complete -c greenroom -n "__fish_greenroom_using_subcommand join" -l program -d 'The program to bring there, where this one does not run there' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand join" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand join" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand join" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand join" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand join" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -349,7 +351,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand join" -l local -d 'D
 complete -c greenroom -n "__fish_greenroom_using_subcommand join" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -359,7 +361,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -l local -d '
 complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -369,7 +371,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l local -d '
 complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand follow" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand follow" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand follow" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand follow" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand follow" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -379,7 +381,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand follow" -l local -d 
 complete -c greenroom -n "__fish_greenroom_using_subcommand follow" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand continue" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand continue" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand continue" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand continue" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand continue" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -389,7 +391,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand continue" -l local -
 complete -c greenroom -n "__fish_greenroom_using_subcommand continue" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand abort" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand abort" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand abort" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand abort" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand abort" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -397,9 +399,57 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand abort" -l json -d 'P
 complete -c greenroom -n "__fish_greenroom_using_subcommand abort" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand abort" -l local -d 'Do it on this host although a control plane is known'
 complete -c greenroom -n "__fish_greenroom_using_subcommand abort" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand approve" -l why -d 'Why: goes to the ledger' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand approve" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand approve" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand approve" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand approve" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
+json\t'One JSON object a line, on standard output'
+none\t'Not at all'"
+complete -c greenroom -n "__fish_greenroom_using_subcommand approve" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand approve" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand approve" -l local -d 'Do it on this host although a control plane is known'
+complete -c greenroom -n "__fish_greenroom_using_subcommand approve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
+json\t'One JSON object a line, on standard output'
+none\t'Not at all'"
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -l local -d 'Do it on this host although a control plane is known'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -f -a "push" -d 'Check a system file as `greenroom check` does, and put it in force'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -f -a "show" -d 'What is in force: its revision, its hash, by whom and since when'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and not __fish_seen_subcommand_from push show help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from push" -s e -l environment -d 'The environment that the control plane is for' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from push" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from push" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from push" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from push" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
+json\t'One JSON object a line, on standard output'
+none\t'Not at all'"
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from push" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from push" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from push" -l local -d 'Do it on this host although a control plane is known'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from push" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from show" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from show" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from show" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from show" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
+json\t'One JSON object a line, on standard output'
+none\t'Not at all'"
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from show" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from show" -l local -d 'Do it on this host although a control plane is known'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from help" -f -a "push" -d 'Check a system file as `greenroom check` does, and put it in force'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from help" -f -a "show" -d 'What is in force: its revision, its hash, by whom and since when'
+complete -c greenroom -n "__fish_greenroom_using_subcommand system; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -415,7 +465,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_se
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from create" -l valid -d 'How long it is good for (30d, 12w); 90 days where nothing is said' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from create" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from create" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from create" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from create" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from create" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -425,7 +475,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_se
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from list" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from list" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from list" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from list" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from list" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -435,7 +485,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_se
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from revoke" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from revoke" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from revoke" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from revoke" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_seen_subcommand_from revoke" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -450,7 +500,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand token; and __fish_se
 complete -c greenroom -n "__fish_greenroom_using_subcommand login" -l authority -d 'The control plane\'s authority: control/authority.pem in its state directory' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand login" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand login" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand login" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand login" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand login" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -460,7 +510,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand login" -l local -d '
 complete -c greenroom -n "__fish_greenroom_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
@@ -468,37 +518,41 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l json
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -l local -d 'Do it on this host although a control plane is known'
 complete -c greenroom -n "__fish_greenroom_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "rehearse" -d 'Run a change for real on a copy of this host and see what it does'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "hotfix" -d 'Work at a shell on a copy of this host, see what you did, then apply it or drop it'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "show" -d 'Show what a rehearsal or a change does, path by path'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "apply" -d 'Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "undo" -d 'Take a change back'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "log" -d 'The ledger: everything that happened, oldest first'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "status" -d 'Say in how many places this host differs from its record: what, since when, by whom'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "drift" -d 'Show the differences from the record; the exit status is 1 when there are any'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "adopt" -d 'Make differences part of the record: a change like any other, with its undo'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "revert" -d 'Take differences back: what is on record comes back to the host'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "diff" -d 'What differs between two systems, what most likely matters first'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "manifest" -d 'All that `diff` needs to know of this host, on standard output: compare it elsewhere, or later'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "recover" -d 'Finish what a crash interrupted'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need, unless you give that up'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "watch" -d 'Watch this host\'s files and note every change with who made it; `greenroom install` runs it as a service'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "init" -d 'Write a commented greenroom.toml into this directory, from what this host says of itself'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "check" -d 'Say what is wrong with a system file, or what it means'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "install" -d 'Set up the services on this host: the watch, and a daily scrub'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "uninstall" -d 'Remove the services that `install` set up; records and the ledger stay'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "serve" -d 'Run the control plane of many hosts on this machine'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "join" -d 'Let a host in, over your own SSH; afterwards no SSH is needed'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "enrol" -d 'Let this host in, with an invitation on standard input; `join` does it'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "agent" -d 'Do on this host what the control plane sends; `greenroom install --agent` runs it as a service'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "follow" -d 'Follow a rehearsal or a change across hosts until it is over'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "continue" -d 'Go on with a change across hosts that is paused'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "abort" -d 'Take back a change across hosts that is under way'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "token" -d 'People of the control plane'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "login" -d 'Send commands to a control plane from now on; the token comes on standard input'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort token login completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "rehearse" -d 'Run a change for real on a copy of this host and see what it does'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "hotfix" -d 'Work at a shell on a copy of this host, see what you did, then apply it or drop it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "show" -d 'Show what a rehearsal or a change does, path by path'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "apply" -d 'Put a rehearsed change live: exactly what was captured, only where the host is as rehearsed'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "undo" -d 'Take a change back'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "log" -d 'The ledger: everything that happened, oldest first'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "status" -d 'Say in how many places this host differs from its record: what, since when, by whom'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "drift" -d 'Show the differences from the record; the exit status is 1 when there are any'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "adopt" -d 'Make differences part of the record: a change like any other, with its undo'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "revert" -d 'Take differences back: what is on record comes back to the host'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "diff" -d 'What differs between two systems, what most likely matters first'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "manifest" -d 'All that `diff` needs to know of this host, on standard output: compare it elsewhere, or later'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "recover" -d 'Finish what a crash interrupted'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "gc" -d 'Drop what nothing needs any more; never what an undo may need, unless you give that up'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "watch" -d 'Watch this host\'s files and note every change with who made it; `greenroom install` runs it as a service'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "init" -d 'Write a commented greenroom.toml into this directory, from what this host says of itself'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "check" -d 'Say what is wrong with a system file, or what it means'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "install" -d 'Set up the services on this host: the watch, and a daily scrub'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "uninstall" -d 'Remove the services that `install` set up; records and the ledger stay'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "doctor" -d 'Say what of the environment is missing, with the command that mends it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "serve" -d 'Run the control plane of many hosts on this machine'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "join" -d 'Let a host in, over your own SSH; afterwards no SSH is needed'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "enrol" -d 'Let this host in, with an invitation on standard input; `join` does it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "agent" -d 'Do on this host what the control plane sends; `greenroom install --agent` runs it as a service'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "follow" -d 'Follow a rehearsal or a change across hosts until it is over'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "continue" -d 'Go on with a change across hosts that is paused'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "abort" -d 'Take back a change across hosts that is under way'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "approve" -d 'Say as a second person that a rehearsal across hosts may be applied'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "system" -d 'The system file of the control plane'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "token" -d 'People of the control plane'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "login" -d 'Send commands to a control plane from now on; the token comes on standard input'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from system" -f -a "push" -d 'Check a system file as `greenroom check` does, and put it in force'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from system" -f -a "show" -d 'What is in force: its revision, its hash, by whom and since when'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "create" -d 'Let a person in: prints the token, this once'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'All of them, without their secrets'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "revoke" -d 'Shut one out'

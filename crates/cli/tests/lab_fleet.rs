@@ -1,91 +1,13 @@
 //! A control plane and its hosts: joined over real SSH, rehearsed on, changed as one, taken back.
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+mod fleet;
 
-use greenroom_testkit::lab::{Boot, Fleet, Lab, Output};
+use std::fs;
+
+use fleet::{GREENROOM, World};
 use greenroom_testkit::need_root;
 use serde_json::Value;
-
-const GREENROOM: &str = env!("CARGO_BIN_EXE_greenroom");
-
-/// A fleet with a control plane at the operator's place.
-struct World {
-    control: Option<Child>,
-    fleet: Fleet,
-    state: PathBuf,
-}
-
-impl World {
-    fn new(webs: u32) -> Self {
-        let lab = Lab::new().unwrap();
-        let fleet = Fleet::webs_and_db(&lab, webs, None, &Boot::networked()).unwrap();
-        let state = lab.dir().join("control-plane");
-        let mut world = Self { control: None, fleet, state };
-        world.serve();
-        world
-    }
-
-    fn serve(&mut self) {
-        let url = format!("https://{}:7443", self.fleet.operator().address());
-        let mut command = self.fleet.operator().command(GREENROOM);
-        command.arg("--state").arg(&self.state).args(["serve", "--url", &url]);
-        self.control = Some(command.stdin(Stdio::null()).spawn().unwrap());
-        self.until("the control plane serves", |world| world.greenroom(&["status"]).ok());
-    }
-
-    /// Runs the program at the operator's place.
-    fn greenroom(&self, args: &[&str]) -> Output {
-        let state = self.state.display().to_string();
-        let mut words = vec![GREENROOM, "--state", &state];
-        words.extend(args);
-        self.fleet.operator().exec(&words).unwrap()
-    }
-
-    fn done(&self, args: &[&str]) -> Output {
-        let output = self.greenroom(args);
-        assert!(output.ok(), "{args:?}: {output}");
-        output
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        let output = self.done(args);
-        serde_json::from_str(&output.out()).unwrap_or_else(|error| panic!("{error}: {output}"))
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut control) = self.control.take() {
-            control.kill().unwrap();
-            control.wait().unwrap();
-        }
-    }
-
-    fn all_in_touch(&self) -> bool {
-        let hosts = self.json(&["status", "--json"]);
-        hosts["hosts"].as_array().unwrap().iter().all(|host| host["in_touch"] == true)
-    }
-
-    fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
-        let began = Instant::now();
-        while !so(self) {
-            assert!(began.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn on_all(&self, command: &[&str]) -> Vec<String> {
-        self.fleet.hosts().iter().map(|host| host.exec(command).unwrap().out().trim().to_owned()).collect()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
 
 #[test]
 fn hosts_are_joined_rehearsed_on_changed_as_one_and_taken_back() {

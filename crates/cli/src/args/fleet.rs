@@ -106,3 +106,37 @@ pub struct Login {
     #[arg(long, value_name = "FILE")]
     pub authority: PathBuf,
 }
+
+/// `greenroom approve`
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The rehearsal (r7)
+    pub id: String,
+    /// Why: goes to the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+}
+
+/// `greenroom system`
+#[derive(Debug, Args)]
+pub struct System {
+    /// What
+    #[command(subcommand)]
+    pub what: SystemWhat,
+}
+
+/// What to do with the control plane's system file.
+#[derive(Debug, Subcommand)]
+pub enum SystemWhat {
+    /// Check a system file as `greenroom check` does, and put it in force
+    Push {
+        /// The system file; else greenroom.toml in this directory, or the nearest one above it
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The environment that the control plane is for
+        #[arg(long, short, value_name = "NAME")]
+        environment: Option<String>,
+    },
+    /// What is in force: its revision, its hash, by whom and since when
+    Show,
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use greenroom_core::change::parse_duration;
 
-pub use fleet::{Join, Login, Named, Serve, Token, TokenWhat};
+pub use fleet::{Approve, Join, Login, Named, Serve, System, SystemWhat, Token, TokenWhat};
 
 /// Rehearse every production change on a copy of production, put it live, and take it back.
 #[derive(Debug, Parser)]
@@ -50,8 +50,8 @@ pub struct Global {
     /// Nothing on standard error but errors
     #[arg(long, short, global = true, help_heading = "Options of all commands")]
     pub quiet: bool,
-    /// Do it on these hosts of the control plane: web1, web1,web2 or all. Without a control plane, or with --local, everything
-    /// is about this host
+    /// Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop,
+    /// and ! in front takes out. Without a control plane, or with --local, everything is about this host
     #[arg(long, global = true, help_heading = "Options of all commands", value_name = "HOST", value_delimiter = ',')]
     pub on: Vec<String>,
     /// Do it on this host although a control plane is known
@@ -130,6 +130,10 @@ pub enum Command {
     Continue(Named),
     /// Take back a change across hosts that is under way
     Abort(Named),
+    /// Say as a second person that a rehearsal across hosts may be applied
+    Approve(Approve),
+    /// The system file of the control plane
+    System(System),
     /// People of the control plane
     Token(Token),
     /// Send commands to a control plane from now on; the token comes on standard input

@@ -17,6 +17,7 @@ pub(super) fn run(global: &Global, args: &Apply, ui: &Ui) -> Result<u8, Failure>
         health: args.health.clone(),
         gate: &Open,
         rollout: None,
+        once_elsewhere: false,
         faults: &NoFaults,
     };
     let report = apply(&state, &wanted, &super::asked(), ui)?;

@@ -12,10 +12,7 @@ use crate::error::{Failure, status};
 use crate::ui::{Tone, Ui};
 
 pub(super) fn run(args: &Check, ui: &Ui) -> Result<u8, Failure> {
-    let file = match &args.file {
-        Some(file) => file.clone(),
-        None => find(&here()?)?,
-    };
+    let file = file_or_found(args.file.as_ref())?;
     let declared = Declared::load(&file, args.environment.as_deref())?;
     if ui.json {
         ui.object(&declared)?;
@@ -25,7 +22,15 @@ pub(super) fn run(args: &Check, ui: &Ui) -> Result<u8, Failure> {
     Ok(status::DONE)
 }
 
-fn here() -> Result<PathBuf, Failure> {
+/// The file that is named, or the one of this directory.
+pub(super) fn file_or_found(file: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+    match file {
+        Some(file) => Ok(file.clone()),
+        None => Ok(find(&here()?)?),
+    }
+}
+
+pub(super) fn here() -> Result<PathBuf, Failure> {
     std::env::current_dir().map_err(|error| {
         Failure::new(status::FAULT, format!("the working directory cannot be found: {error}")).hint("name the file")
     })

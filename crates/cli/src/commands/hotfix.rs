@@ -268,6 +268,7 @@ impl Seated<'_> {
             health: Vec::new(),
             gate: &Open,
             rollout: None,
+            once_elsewhere: false,
             faults: &NoFaults,
         };
         let report = apply(state, &wanted, &super::asked(), self.ui).map_err(|error| {

@@ -62,6 +62,8 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Follow(args) => fleet::follow::run(&cli.global, &args.id, cli.global.progress, ui),
         Command::Continue(args) => fleet::follow::word(&cli.global, &args.id, "continue", cli.global.progress, ui),
         Command::Abort(args) => fleet::follow::word(&cli.global, &args.id, "abort", cli.global.progress, ui),
+        Command::Approve(args) => fleet::follow::approve(&cli.global, args, ui),
+        Command::System(args) => fleet::system::run(&cli.global, args, ui),
         Command::Token(args) => fleet::token::run(&cli.global, args, ui),
         Command::Login(args) => fleet::token::login(args, ui),
         Command::Completions(args) => {
@@ -73,7 +75,8 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
     }
 }
 
-/// A command that is about other hosts than this one: with `--on`; and apply, undo and status where a control plane is known.
+/// A command that is about other hosts than this one: with `--on`; and apply, undo, status and show where a control plane is
+/// known.
 fn elsewhere(cli: &Cli, ui: &Ui) -> Result<Option<u8>, Failure> {
     let (global, on) = (&cli.global, &cli.global.on);
     if !on.is_empty() {
@@ -91,6 +94,7 @@ fn elsewhere(cli: &Cli, ui: &Ui) -> Result<Option<u8>, Failure> {
     let known = || Ok::<_, Failure>(crate::remote::Access::find(global)?.is_some());
     Ok(match &cli.command {
         Command::Status(args) if !args.full && !args.scrub && known()? => Some(fleet::hosts::run(global, ui)?),
+        Command::Show(args) if args.diff.is_none() && known()? => fleet::follow::show_one(global, &args.id, ui)?,
         Command::Apply(args) if known()? => Some(fleet::follow::apply(global, &change(args), global.progress, ui)?),
         Command::Undo(args) if known()? => {
             Some(fleet::follow::undo(global, &args.change, args.why.clone(), global.progress, ui)?)

@@ -17,6 +17,7 @@ pub(super) fn run(global: &Global, args: &Undo, ui: &Ui) -> Result<u8, Failure> 
         health: Vec::new(),
         gate: &Open,
         rollout: None,
+        once_elsewhere: false,
         faults: &NoFaults,
     };
     let report = undo(&state, &wanted, &super::asked(), ui)?;

@@ -1,6 +1,6 @@
 //! Following a rehearsal or a change across hosts until it is over. Ctrl-C only stops looking.
 
-use greenroom_core::api::{Begun, Change, Event, NewChange, OnHost, Rehearsal, Undo};
+use greenroom_core::api::{Begun, Change, Event, InForce, NewChange, OnHost, Rehearsal, Undo};
 use greenroom_core::rollout::Outcome;
 use greenroom_core::wire::Note;
 use greenroom_net::client::Http;
@@ -23,6 +23,7 @@ pub(in crate::commands) fn apply(
     ui: &Ui,
 ) -> Result<u8, Failure> {
     let http = crate::remote::open(global)?;
+    super::system::compare(&http, ui)?;
     let begun: Begun = http.post("/v1/changes", wanted)?;
     ui.say(&format!("{} on {}", ui.tone_aside(Tone::Strong, &begun.id), begun.hosts.join(", ")));
     until_over(&http, &begun.id, progress, ui)
@@ -53,6 +54,39 @@ pub(in crate::commands) fn word(
     let http = crate::remote::open(global)?;
     let _: Change = http.post(&format!("/v1/changes/{id}/{word}"), &Undo::default())?;
     until_over(&http, id, progress, ui)
+}
+
+/// `greenroom approve rN`
+pub(in crate::commands) fn approve(global: &Global, args: &crate::args::Approve, ui: &Ui) -> Result<u8, Failure> {
+    let http = crate::remote::open(global)?;
+    let body = Undo { why: args.why.clone() };
+    let rehearsal: Rehearsal = http.post(&format!("/v1/rehearsals/{}/approve", args.id), &body)?;
+    if ui.json {
+        ui.object(&rehearsal)?;
+    } else {
+        ui.print(&format!("{} is approved; next: greenroom apply {}\n", args.id, args.id))?;
+    }
+    Ok(status::DONE)
+}
+
+/// `greenroom show rN` and `greenroom show cN` of the control plane, as far as they are; `None`: there is none of that name.
+pub(in crate::commands) fn show_one(global: &Global, id: &str, ui: &Ui) -> Result<Option<u8>, Failure> {
+    let http = crate::remote::open(global)?;
+    let is_change = id.starts_with('c');
+    let shown = if is_change {
+        change_end(&http, id, Progress::Text, ui)
+    } else {
+        rehearsal_end(&http, id, Progress::Text, ui)
+    };
+    shown
+        .map(|_| Some(status::DONE))
+        .map_err(|failure| failure.hint("of this host: greenroom show --local; of another: --on HOST"))
+}
+
+/// Which system file was in force, in a line.
+fn in_force(system: Option<&InForce>) -> String {
+    let of = |system: &InForce| format!("  system file: {}\n", super::system::words(system));
+    system.map(of).unwrap_or_default()
 }
 
 /// Shows what is told until it is over or a person is asked, then how it ended.
@@ -94,7 +128,7 @@ fn show(event: &Event, ui: &Ui) {
         },
         Event::Host { host, step, trouble } => {
             let tone = match step.as_str() {
-                "in_place" | "ready" | "prepared" => Tone::Good,
+                "in_place" | "well" | "ready" | "prepared" => Tone::Good,
                 _ if trouble.is_some() => Tone::Bad,
                 _ => Tone::Dim,
             };
@@ -125,7 +159,10 @@ fn change_end(http: &Http, id: &str, progress: Progress, ui: &Ui) -> Result<u8, 
             Some(Outcome::Stuck) => ui.tone(Tone::Bad, &format!("{id} could not be taken back everywhere{reason}")),
             None => format!("{id} is not over{reason}; greenroom continue {id}, or greenroom abort {id}"),
         };
-        ui.print(&format!("{line}\n"))?;
+        ui.print(&format!("{line}\n{}", in_force(change.system.as_ref())))?;
+        for said in &change.said {
+            ui.print(&format!("  {} by {}\n", said.word, said.person))?;
+        }
         if change.outcome == Some(Outcome::Done) {
             ui.print(&format!("  to take it back on all of them: greenroom undo {id}\n"))?;
         }
@@ -175,6 +212,10 @@ fn summary(rehearsal: &Rehearsal, ready: bool, ui: &Ui) -> String {
     if rehearsal.alike.len() > 1 {
         out.push_str(&ui.tone(Tone::Warn, "  the change does not do the same everywhere:\n"));
         rehearsal.alike.iter().for_each(|hosts| out.push_str(&format!("    alike: {}\n", hosts.join(", "))));
+    }
+    out.push_str(&in_force(rehearsal.system.as_ref()));
+    for approval in &rehearsal.approvals {
+        out.push_str(&format!("  approved by {}\n", approval.person));
     }
     if ready {
         out.push_str(&format!("  next: greenroom apply {id}\n"));

@@ -7,6 +7,7 @@ pub(super) mod hosts;
 pub(super) mod join;
 pub(super) mod on;
 pub(super) mod serve;
+pub(super) mod system;
 pub(super) mod token;
 
 use std::fs;

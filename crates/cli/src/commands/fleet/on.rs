@@ -28,6 +28,7 @@ pub(in crate::commands) fn rehearse(
     ui: &Ui,
 ) -> Result<u8, Failure> {
     let http = crate::remote::open(global)?;
+    super::system::compare(&http, ui)?;
     let wanted = NewRehearsal { on: on.to_vec(), rehearse: order(args)? };
     let begun: Begun = http.post("/v1/rehearsals", &wanted)?;
     ui.say(&format!("{} on {}", begun.id, begun.hosts.join(", ")));
@@ -70,6 +71,7 @@ fn order(args: &Rehearse) -> Result<wire::Rehearse, Failure> {
         name: args.name.clone(),
         why: args.why.clone(),
         share: args.share,
+        declared: None,
     })
 }
 

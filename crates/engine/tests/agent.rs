@@ -96,8 +96,11 @@ fn class(answer: &Answer) -> Option<Class> {
 fn names_from_a_control_plane_lead_nowhere() {
     let world = World::new();
     let before = world.seen();
-    let apply =
-        |rehearsal: &str| What::Apply { rehearsal: rehearsal.to_owned(), force_verdict: Some("now".to_owned()) };
+    let apply = |rehearsal: &str| What::Apply {
+        rehearsal: rehearsal.to_owned(),
+        force_verdict: Some("now".to_owned()),
+        once_elsewhere: false,
+    };
     let prepare = |change: &str, what| Verb::Prepare { change: change.to_owned(), what, why: None, hold_s: u64::MAX };
     for (n, name) in names().iter().enumerate() {
         let unwind = Verb::Unwind { change: name.clone(), why: String::new() };

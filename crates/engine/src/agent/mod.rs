@@ -121,9 +121,8 @@ impl Agent {
         }
         let change = change(&command.verb);
         let waits = !matches!(command.verb, Verb::Watch { .. });
-        let turn = change
-            .filter(|_| waits)
-            .map(|change| lock(&self.turns).entry(change.to_owned()).or_default().clone());
+        let turn =
+            change.filter(|_| waits).map(|change| lock(&self.turns).entry(change.to_owned()).or_default().clone());
         let one = turn.as_deref().map(lock);
         let answer = self.once(command, say);
         drop(one);

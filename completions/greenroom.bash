@@ -109,6 +109,18 @@ _greenroom() {
             greenroom,watch)
                 cmd="greenroom__subcmd__watch"
                 ;;
+            greenroom__subcmd__agent,help)
+                cmd="greenroom__subcmd__agent__subcmd__help"
+                ;;
+            greenroom__subcmd__agent,look)
+                cmd="greenroom__subcmd__agent__subcmd__look"
+                ;;
+            greenroom__subcmd__agent__subcmd__help,help)
+                cmd="greenroom__subcmd__agent__subcmd__help__subcmd__help"
+                ;;
+            greenroom__subcmd__agent__subcmd__help,look)
+                cmd="greenroom__subcmd__agent__subcmd__help__subcmd__look"
+                ;;
             greenroom__subcmd__help,abort)
                 cmd="greenroom__subcmd__help__subcmd__abort"
                 ;;
@@ -201,6 +213,9 @@ _greenroom() {
                 ;;
             greenroom__subcmd__help,watch)
                 cmd="greenroom__subcmd__help__subcmd__watch"
+                ;;
+            greenroom__subcmd__help__subcmd__agent,look)
+                cmd="greenroom__subcmd__help__subcmd__agent__subcmd__look"
                 ;;
             greenroom__subcmd__help__subcmd__token,create)
                 cmd="greenroom__subcmd__help__subcmd__token__subcmd__create"
@@ -348,8 +363,80 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__agent)
-            opts="-q -h --root --state --json --quiet --on --local --progress --help"
+            opts="-q -h --root --state --json --quiet --on --local --progress --help look help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "text json none" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__agent__subcmd__help)
+            opts="look help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__agent__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__agent__subcmd__help__subcmd__look)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__agent__subcmd__look)
+            opts="-q -h --root --state --json --quiet --on --local --progress --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -756,8 +843,22 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__help__subcmd__agent)
-            opts=""
+            opts="look"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        greenroom__subcmd__help__subcmd__agent__subcmd__look)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -122,6 +122,37 @@ fn hosts_are_joined_rehearsed_on_changed_as_one_and_taken_back() {
 }
 
 #[test]
+fn what_somebody_does_on_a_host_is_in_the_status_of_all_without_being_asked_for() {
+    need_root!();
+    let mut world = World::new(1);
+    world.done(&["join", "root@web1", "--program", GREENROOM]);
+    let status = |world: &World| world.json(&["status", "--json"])["hosts"][0]["status"].clone();
+    world.until("the host has said how it is", |world| status(world)["watch"] == true);
+    assert_eq!((&status(&world)["paths"], &status(&world)["failed_units"]), (&0.into(), &0.into()));
+    let web = world.fleet.host("web1").unwrap();
+    web.exec_ok(&["sh", "-c", "echo 'by hand' > /etc/motd"]).unwrap();
+    world.until("it shows", |world| status(world)["paths"] == 1);
+    let found = status(&world)["latest"][0].clone();
+    assert_eq!(
+        (&found["path"], &found["op"], &found["actor"]),
+        (&"/etc/motd".into(), &"modify".into(), &"root".into())
+    );
+    assert!(found["how"].as_str().unwrap().contains("by hand"), "{found}");
+    let shown = world.done(&["status"]).out();
+    assert!(shown.contains("web1  in touch") && shown.contains("1 difference, last by root"), "{shown}");
+    // What happens while the control plane is away is known when it is back, and so is a unit that failed.
+    world.kill();
+    let web = world.fleet.host("web1").unwrap();
+    web.exec_ok(&["sh", "-c", "touch /etc/one /etc/two; ! systemd-run --wait --unit=broken false"]).unwrap();
+    world.serve();
+    world.until("both are known", |world| status(world)["paths"] == 3 && status(world)["failed_units"] == 1);
+    assert_eq!(status(&world)["failed"][0], "broken.service");
+    // Taken back by Greenroom itself, nothing is left.
+    world.done(&["revert", "--all", "--on", "web1"]);
+    world.until("nothing differs", |world| status(world)["paths"] == 0);
+}
+
+#[test]
 fn one_host_that_does_not_fit_keeps_all_as_they_are() {
     need_root!();
     let world = World::new(1);

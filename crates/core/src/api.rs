@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::{Outcome, Phase};
-use crate::wire::{Failed, Note, Rehearse};
+use crate::wire::{Failed, HostStatus, Note, Rehearse};
 
 /// A secret. Its JSON is the text; what is printed for debugging is not.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -148,8 +148,8 @@ pub struct Host {
     pub held_by: Option<String>,
     /// Whether it was shut out.
     pub revoked: bool,
-    /// What `greenroom status --json` said there last.
-    pub status: Option<serde_json::Value>,
+    /// What it said of itself last.
+    pub status: Option<HostStatus>,
 }
 
 /// `POST /v1/rehearsals`

@@ -59,6 +59,22 @@ impl Join {
     }
 }
 
+/// `greenroom agent`
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// What else than being the agent
+    #[command(subcommand)]
+    pub what: Option<AgentWhat>,
+}
+
+/// What to do with agents.
+#[derive(Debug, Subcommand)]
+pub enum AgentWhat {
+    /// Print how this host is, in short, as its agent tells it
+    #[command(hide = true)]
+    Look,
+}
+
 /// A command about one rehearsal or change.
 #[derive(Debug, Args)]
 pub struct Named {

@@ -58,7 +58,10 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Serve(args) => fleet::serve::run(&cli.global, args, ui),
         Command::Join(args) => fleet::join::run(&cli.global, args, ui),
         Command::Enrol => fleet::enrol::run(&cli.global, ui),
-        Command::Agent => fleet::agent::run(&cli.global, ui),
+        Command::Agent(args) => match args.what {
+            None => fleet::agent::run(&cli.global, ui),
+            Some(crate::args::AgentWhat::Look) => fleet::agent::look(&cli.global, ui),
+        },
         Command::Follow(args) => fleet::follow::run(&cli.global, &args.id, cli.global.progress, ui),
         Command::Continue(args) => fleet::follow::word(&cli.global, &args.id, "continue", cli.global.progress, ui),
         Command::Abort(args) => fleet::follow::word(&cli.global, &args.id, "abort", cli.global.progress, ui),

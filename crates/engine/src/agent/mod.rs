@@ -13,6 +13,8 @@
 //! the host's lock held ([`held`]). It lives no longer than the agent: killed, `recover` drops what was staged, and the
 //! later *commit* is refused. What a host was told to leave it never begins, whatever arrives late ([`journal::Journal::leave`]).
 //!
+//! How the host is goes the other way without being asked ([`mod@status`]).
+//!
 //! # What this is not
 //! It decides nothing across hosts: that is `core::rollout`, driven by `engine::fleet`, which this room meets only through
 //! `core::wire`. It is no second way to change a host: everything is the engine's verbs.
@@ -21,6 +23,7 @@ mod held;
 mod journal;
 mod link;
 mod order;
+mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,6 +34,7 @@ use greenroom_host::apply::NoFaults;
 use greenroom_store::ledger::{Actor, Filter, Ledger as _, SqlLedger};
 
 pub use self::link::{Link, serve};
+pub use self::status::of as status;
 
 use self::held::Held;
 use self::journal::{Journal, Known};
@@ -49,6 +53,8 @@ pub struct Options {
     pub now: fn() -> jiff::Timestamp,
     /// Runs this program with the words given, as a person on the host would.
     pub run: fn(&[String]) -> std::io::Result<Ran>,
+    /// The same, where nothing else wants the processor or the disk.
+    pub idle: fn(&[String]) -> std::io::Result<Ran>,
 }
 
 /// What a command of this program came to.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use greenroom_core::api::{Enrolled, Renew};
+use greenroom_engine::State;
 use greenroom_engine::agent::{Agent, Link, Options, Ran, serve};
 use greenroom_engine::rehearsal::prepare;
 use greenroom_net::client::{Http, Url};
@@ -31,6 +32,7 @@ pub(in crate::commands) fn run(global: &Global, ui: &Ui) -> Result<u8, Failure> 
         env: crate::env::for_change(),
         now: jiff::Timestamp::now,
         run: run_here,
+        idle: run_idle,
     };
     let agent = Arc::new(Agent::open(options)?);
     let urls =
@@ -100,10 +102,26 @@ fn renew(state: &std::path::Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `greenroom agent look`: how this host is, in short, as the agent tells it.
+pub(in crate::commands) fn look(global: &Global, ui: &Ui) -> Result<u8, Failure> {
+    super::super::need_root()?;
+    let state = State::open(&global.state)?;
+    ui.object(&greenroom_engine::agent::status(&state, &global.root, &super::super::asked())?)?;
+    Ok(status::DONE)
+}
+
 /// Runs this program again, with the words given.
 fn run_here(argv: &[String]) -> std::io::Result<Ran> {
-    let program = std::env::current_exe()?;
-    let ran = Command::new(program).args(argv).stdin(std::process::Stdio::null()).output()?;
+    ran(Command::new(std::env::current_exe()?).args(argv))
+}
+
+/// The same, where nothing else wants the processor or the disk.
+fn run_idle(argv: &[String]) -> std::io::Result<Ran> {
+    ran(Command::new("nice").args(["-n", "19", "ionice", "-c", "3"]).arg(std::env::current_exe()?).args(argv))
+}
+
+fn ran(command: &mut Command) -> std::io::Result<Ran> {
+    let ran = command.stdin(std::process::Stdio::null()).output()?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Ran { code: ran.status.code().unwrap_or(4), stdout: text(ran.stdout), stderr: text(ran.stderr) })
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::{Outcome, Phase};
-use crate::wire::{Failed, HostStatus, Note, Rehearse};
+use crate::wire::{Failed, HostStatus, Note, Program, Rehearse};
 
 /// A secret. Its JSON is the text; what is printed for debugging is not.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -185,6 +185,28 @@ pub struct Undo {
     pub why: Option<String>,
 }
 
+/// `POST /v1/upgrades`: run another program as the agent of hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewUpgrade {
+    /// The hosts: names, or `all`.
+    pub on: Vec<String>,
+    /// The program; its pieces were sent before.
+    pub program: Program,
+    /// Why.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// Stop and ask after so many batches.
+    #[serde(default)]
+    pub pause_after: Option<usize>,
+}
+
+/// `POST /v1/programs/HASH/N`, `GET /v1/agent/programs/HASH/N`: a piece of a program, the first one is 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Piece {
+    /// At most 1 MiB, in base64.
+    pub data: String,
+}
+
 /// Something was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Begun {
@@ -236,7 +258,7 @@ pub enum OnHost {
 pub struct Change {
     /// Its name.
     pub id: String,
-    /// `apply` or `undo`.
+    /// `apply`, `undo` or `upgrade`.
     pub kind: String,
     /// The rehearsal that it comes from.
     pub rehearsal: Option<String>,

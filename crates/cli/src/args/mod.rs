@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use greenroom_core::change::parse_duration;
 
-pub use fleet::{Agent, AgentWhat, Join, Login, Named, Serve, Token, TokenWhat};
+pub use fleet::{Agent, AgentWhat, Join, Login, Named, Serve, Token, TokenWhat, Upgrade};
 
 /// Rehearse every production change on a copy of production, put it live, and take it back.
 #[derive(Debug, Parser)]

@@ -235,6 +235,36 @@ pub enum What {
         /// Its name on the host.
         local: String,
     },
+    /// Run another program as the agent.
+    Upgrade {
+        /// Which.
+        program: Program,
+    },
+}
+
+/// The largest piece of a program that travels at once, in bytes.
+pub const PIECE: usize = 1 << 20;
+
+/// The largest program, in bytes.
+pub const MAX_PROGRAM: u64 = 512 << 20;
+
+/// A program of this house. Its content is fetched from the control plane, piece by piece.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Program {
+    /// BLAKE3 of its content, in hexadecimal digits.
+    pub hash: String,
+    /// How many bytes it has.
+    pub size: u64,
+    /// What it says its version is.
+    pub version: String,
+}
+
+impl Program {
+    /// How many pieces it travels in.
+    #[must_use]
+    pub fn pieces(&self) -> u64 {
+        self.size.div_ceil(PIECE as u64)
+    }
 }
 
 /// What is to be rehearsed.

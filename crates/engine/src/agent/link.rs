@@ -126,6 +126,12 @@ async fn stream(
         _ => return Err(Ended::Refused("it did not begin with a welcome".to_owned())),
     };
     *welcomed = true;
+    let known = agent.clone();
+    let kept = tokio::task::spawn_blocking(move || known.welcomed()).await;
+    if let Ok(Err(error)) = kept {
+        // The guard puts the program from before back.
+        (link.note)(&crate::apply::chain(&error));
+    }
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -15,6 +15,8 @@
 //!
 //! How the host is goes the other way without being asked ([`mod@status`]).
 //!
+//! Its own program is changed by the same commands ([`upgrade`]).
+//!
 //! # What this is not
 //! It decides nothing across hosts: that is `core::rollout`, driven by `engine::fleet`, which this room meets only through
 //! `core::wire`. It is no second way to change a host: everything is the engine's verbs.
@@ -24,10 +26,11 @@ mod journal;
 mod link;
 mod order;
 mod status;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use greenroom_core::wire::{Answer, Class, Command, Failed, FromAgent, Note, Report, Verb, from_afar};
 use greenroom_host::apply::NoFaults;
@@ -35,6 +38,7 @@ use greenroom_store::ledger::{Actor, Filter, Ledger as _, SqlLedger};
 
 pub use self::link::{Link, serve};
 pub use self::status::of as status;
+pub use self::upgrade::back;
 
 use self::held::Held;
 use self::journal::{Journal, Known};
@@ -55,7 +59,14 @@ pub struct Options {
     pub run: fn(&[String]) -> std::io::Result<Ran>,
     /// The same, where nothing else wants the processor or the disk.
     pub idle: fn(&[String]) -> std::io::Result<Ran>,
+    /// Where this program lies.
+    pub program: PathBuf,
+    /// Fetches a piece of a program from the control plane: the program's hash, the number of the piece.
+    pub fetch: Fetch,
 }
+
+/// Fetches a piece of a program.
+pub type Fetch = Arc<dyn Fn(&str, u64) -> std::io::Result<Vec<u8>> + Send + Sync>;
 
 /// What a command of this program came to.
 pub struct Ran {
@@ -75,6 +86,8 @@ pub struct Agent {
     running: Mutex<BTreeSet<String>>,
     /// One command of a change at a time.
     turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+    /// The hash of the program that this process runs, where it was asked for.
+    own: OnceLock<Option<String>>,
 }
 
 /// Where what the agent says goes.
@@ -88,8 +101,14 @@ impl Agent {
     pub fn open(options: Options) -> Result<Self, EngineError> {
         let state = State::open(&options.state)?;
         let journal = Journal::open(&options.state.join("agent"))?;
-        let agent =
-            Self { options, journal, held: Mutex::default(), running: Mutex::default(), turns: Mutex::default() };
+        let agent = Self {
+            options,
+            journal,
+            held: Mutex::default(),
+            running: Mutex::default(),
+            turns: Mutex::default(),
+            own: OnceLock::new(),
+        };
         crate::apply::recover(&state, agent.root(), &NoFaults, &agent.asked("greenroom agent", "recover"), &Silent)?;
         Ok(agent)
     }

@@ -19,7 +19,7 @@ const PATIENCE_MS: u64 = 120_000;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Doc {
     pub(super) rollout: Rollout,
-    /// `apply` or `undo`.
+    /// `apply`, `undo` or `upgrade`.
     pub(super) kind: String,
     pub(super) rehearsal: Option<String>,
     pub(super) of: Option<String>,
@@ -104,6 +104,13 @@ impl Fleet {
             };
             return Err(FleetError::refused(format!("{id} is not in place"), hint));
         }
+        if of.kind == "upgrade" {
+            let what = format!("{id} brought another program to the agents");
+            return Err(FleetError::refused(
+                what,
+                "bring them the one from before: greenroom agent upgrade --binary FILE",
+            ));
+        }
         let what = |part: &greenroom_core::rollout::Part| Some(What::Undo { local: part.local.clone()? });
         let parts: BTreeMap<String, What> =
             of.rollout.hosts.iter().filter_map(|(host, part)| Some((host.clone(), what(part)?))).collect();
@@ -120,7 +127,7 @@ impl Fleet {
         self.begin(parts, Vec::new(), None, doc).await
     }
 
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         parts: BTreeMap<String, What>,
         batches: Vec<Vec<String>>,

@@ -11,6 +11,7 @@
 //! * `drive`: takes each saga that nobody drives (a lease with a fence), feeds the rollout with what hosts answered, gives the
 //!   orders that follow, and writes the ledger at the end. Killed anywhere, another goes on from what is on record.
 //! * `run`: a command of the program on one host.
+//! * `upgrade`: another program for the agents themselves, rolled out as a change is.
 //!
 //! This room meets `engine::agent` only through `core::wire`.
 
@@ -18,6 +19,7 @@ mod change;
 mod drive;
 mod rehearse;
 mod run;
+mod upgrade;
 
 use std::sync::Arc;
 

@@ -8,6 +8,7 @@ pub(super) mod join;
 pub(super) mod on;
 pub(super) mod serve;
 pub(super) mod token;
+pub(super) mod upgrade;
 
 use std::fs;
 use std::io::Write as _;

@@ -327,7 +327,10 @@ mod tests {
         let (root, state) = (dir.path().join("root"), dir.path().join("state"));
         std::fs::create_dir(&root).unwrap();
         let run = |_: &[String]| Err(std::io::Error::other("nothing is run here"));
-        let options = Options { root, state, env: Vec::new(), now: jiff::Timestamp::now, run };
+        let fetch: Fetch = Arc::new(|_, _| Err(std::io::ErrorKind::NotFound.into()));
+        let program = PathBuf::from("/nowhere/greenroom");
+        let options =
+            Options { root, state, env: Vec::new(), now: jiff::Timestamp::now, run, idle: run, program, fetch };
         let agent = Agent::open(options).unwrap();
         std::thread::scope(|threads| {
             for thread in 0..4 {

@@ -15,7 +15,7 @@ TESTS = $(CARGO) test --workspace --locked -- --test-threads=2 $(if $(ROOT),,--s
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint deny bench soak fidelity fuzz clean-lab
+.PHONY: help setup build package demo test lint deny bench soak fidelity fuzz clean-lab
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ setup: ## Install what building and testing need
 
 build: setup ## Build the greenroom binary, optimised, into target/release
 	$(CARGO) build --release --locked
+
+package: setup ## Build the Debian package into target/deb (needs root)
+	$(CARGO) xtask deb
 
 demo: setup ## Show the main job on a real host that it makes for itself (needs root)
 	$(CARGO) xtask demo

@@ -359,16 +359,58 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -l json -d 'P
 complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -s q -l quiet -d 'Nothing on standard error but errors'
 complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -l local -d 'Do it on this host although a control plane is known'
 complete -c greenroom -n "__fish_greenroom_using_subcommand enrol" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
-complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
-complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
-complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l json -d 'Print one JSON object on standard output'
-complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -s q -l quiet -d 'Nothing on standard error but errors'
-complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -l local -d 'Do it on this host although a control plane is known'
-complete -c greenroom -n "__fish_greenroom_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -l local -d 'Do it on this host although a control plane is known'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -f -a "look" -d 'Print how this host is, in short, as its agent tells it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -f -a "back" -d 'Put the program from before back, unless the new one is in touch; the guard of an upgrade runs it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -f -a "upgrade" -d 'Run another program as the agent of hosts (all, or those of --on): one host first, then the rest'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and not __fish_seen_subcommand_from look back upgrade help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from look" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from look" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from look" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from look" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
+json\t'One JSON object a line, on standard output'
+none\t'Not at all'"
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from look" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from look" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from look" -l local -d 'Do it on this host although a control plane is known'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from look" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from back" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from back" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from back" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from back" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
+json\t'One JSON object a line, on standard output'
+none\t'Not at all'"
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from back" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from back" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from back" -l local -d 'Do it on this host although a control plane is known'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from back" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -l binary -d 'The program; without one, this program itself' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -l deb -d 'The program in this Debian package' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -s m -l why -l message -d 'Why: goes to the ledger' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -l pause-after -d 'Stop and ask after so many batches' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
+json\t'One JSON object a line, on standard output'
+none\t'Not at all'"
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -l json -d 'Print one JSON object on standard output'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -s q -l quiet -d 'Nothing on standard error but errors'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -l local -d 'Do it on this host although a control plane is known'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from upgrade" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from help" -f -a "look" -d 'Print how this host is, in short, as its agent tells it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from help" -f -a "back" -d 'Put the program from before back, unless the new one is in touch; the guard of an upgrade runs it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from help" -f -a "upgrade" -d 'Run another program as the agent of hosts (all, or those of --on): one host first, then the rest'
+complete -c greenroom -n "__fish_greenroom_using_subcommand agent; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c greenroom -n "__fish_greenroom_using_subcommand follow" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand follow" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand follow" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
@@ -551,6 +593,9 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "login" -d 'Send commands to a control plane from now on; the token comes on standard input'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "completions" -d 'Print the completions for a shell'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and not __fish_seen_subcommand_from rehearse hotfix show apply undo log status drift adopt revert diff manifest recover gc watch init check install uninstall doctor serve join enrol agent follow continue abort approve system token login completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from agent" -f -a "look" -d 'Print how this host is, in short, as its agent tells it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from agent" -f -a "back" -d 'Put the program from before back, unless the new one is in touch; the guard of an upgrade runs it'
+complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from agent" -f -a "upgrade" -d 'Run another program as the agent of hosts (all, or those of --on): one host first, then the rest'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from system" -f -a "push" -d 'Check a system file as `greenroom check` does, and put it in force'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from system" -f -a "show" -d 'What is in force: its revision, its hash, by whom and since when'
 complete -c greenroom -n "__fish_greenroom_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "create" -d 'Let a person in: prints the token, this once'

@@ -33,7 +33,7 @@ const OWNED: &[&str] = &["docs/schema", "docs/man", "completions"];
 const REFERENCE: &str = "docs/reference.md";
 
 /// Generated files by their path in the repository.
-type Files = BTreeMap<PathBuf, Vec<u8>>;
+pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the repository")?;
@@ -99,7 +99,7 @@ fn compare(repository: &Path, wanted: &Files) -> Result<(Vec<PathBuf>, Vec<PathB
 }
 
 /// One page for each command.
-fn man_pages(out: &mut Files) -> Result<()> {
+pub(crate) fn man_pages(out: &mut Files) -> Result<()> {
     let dir = tempfile::tempdir()?;
     clap_mangen::generate_to(greenroom_cli::command(), dir.path())?;
     for entry in fs::read_dir(dir.path())? {
@@ -109,7 +109,7 @@ fn man_pages(out: &mut Files) -> Result<()> {
     Ok(())
 }
 
-fn completions(out: &mut Files) {
+pub(crate) fn completions(out: &mut Files) {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut greenroom_cli::command(), "greenroom", &mut text);

@@ -1,6 +1,7 @@
 //! Project tasks: `cargo xtask --help`. One module per command; this file only dispatches.
 
 mod bench;
+mod deb;
 mod demo;
 mod fidelity;
 mod generate;
@@ -32,6 +33,8 @@ enum Task {
         /// Only these places
         within: Vec<String>,
     },
+    /// Build the Debian package (needs root), or package a program that is there
+    Deb(deb::Deb),
     /// Show the main job on a real host that it makes for itself
     Demo,
     /// Write generated files: schema, man pages, completions, tables of the reference
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Bench { rows } => bench::run(&rows),
         Task::Walk { what, root, within } => bench::walk(what, &root, &within),
+        Task::Deb(options) => deb::run(&options),
         Task::Demo => demo::run(),
         Task::Gen(args) => generate::run(&args),
         Task::Fidelity { cases } => fidelity::run(&cases),

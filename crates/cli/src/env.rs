@@ -39,7 +39,10 @@ pub const VARIABLES: &[Variable] = &[
         name: "SUDO_USER",
         help: "who the person is, where the kernel does not say: goes into the ledger; whose ssh configuration `init` reads",
     },
-    Variable { name: "TERM", help: "handed on to the change, so that `--shell` knows its terminal" },
+    Variable {
+        name: "TERM",
+        help: "handed on to the change, so that `--shell` knows its terminal; `dumb`: nothing is drawn in place",
+    },
     Variable { name: "XDG_CONFIG_HOME", help: "where `greenroom login` writes, instead of ~/.config" },
 ];
 
@@ -74,6 +77,11 @@ pub(crate) fn words_for_elsewhere() -> Vec<String> {
 /// Whether colours are unwanted.
 pub(crate) fn no_color() -> bool {
     env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Whether the terminal can only write one line after the other.
+pub(crate) fn dumb_terminal() -> bool {
+    env::var("TERM").is_ok_and(|term| term == "dumb")
 }
 
 /// Tells the service manager that started this process something (sd_notify(3)). Without one, nobody is told.

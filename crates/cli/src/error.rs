@@ -23,6 +23,8 @@ pub(crate) mod status {
     pub(crate) const REFUSED: u8 = 3;
     /// A fault of the environment or of Greenroom.
     pub(crate) const FAULT: u8 = 4;
+    /// The person stopped looking (Ctrl-C): what was looked at goes on.
+    pub(crate) const DETACHED: u8 = 130;
 }
 
 /// A failure as a person sees it.

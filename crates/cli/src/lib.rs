@@ -2,6 +2,7 @@
 //! a request to the engine, and what comes back becomes text, JSON and an exit status.
 
 pub mod args;
+mod board;
 mod commands;
 mod env;
 mod error;

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::{Outcome, Phase};
-use crate::wire::{Failed, Note, Rehearse};
+use crate::wire::{Failed, HostStatus, Note, Program, Rehearse};
 
 /// A secret. Its JSON is the text; what is printed for debugging is not.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -148,8 +148,8 @@ pub struct Host {
     pub held_by: Option<String>,
     /// Whether it was shut out.
     pub revoked: bool,
-    /// What `greenroom status --json` said there last.
-    pub status: Option<serde_json::Value>,
+    /// What it said of itself last.
+    pub status: Option<HostStatus>,
 }
 
 /// `POST /v1/rehearsals`
@@ -183,6 +183,28 @@ pub struct Undo {
     /// Why.
     #[serde(default)]
     pub why: Option<String>,
+}
+
+/// `POST /v1/upgrades`: run another program as the agent of hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewUpgrade {
+    /// The hosts: names, or `all`.
+    pub on: Vec<String>,
+    /// The program; its pieces were sent before.
+    pub program: Program,
+    /// Why.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// Stop and ask after so many batches.
+    #[serde(default)]
+    pub pause_after: Option<usize>,
+}
+
+/// `POST /v1/programs/HASH/N`, `GET /v1/agent/programs/HASH/N`: a piece of a program, the first one is 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Piece {
+    /// At most 1 MiB, in base64.
+    pub data: String,
 }
 
 /// Something was begun.
@@ -242,7 +264,7 @@ pub enum OnHost {
 pub struct Change {
     /// Its name.
     pub id: String,
-    /// `apply` or `undo`.
+    /// `apply`, `undo` or `upgrade`.
     pub kind: String,
     /// The rehearsal that it comes from.
     pub rehearsal: Option<String>,

@@ -132,7 +132,8 @@ pub struct Store {
 /// What is never transplanted: [`Class::Boot`].
 const BOOT: &[&str] = &["/boot/**", "/efi/**", "/lib/modules/**", "/usr/lib/modules/**", "/lib/firmware/*ucode/**"];
 
-/// Greenroom's own places, at the root and at the top of other file systems, and the units that `install` writes.
+/// Greenroom's own places, at the root and at the top of other file systems, the units that `install` writes, and the program where
+/// `join` brings it.
 const OWN: &[&str] = &[
     "/var/lib/greenroom",
     "/var/lib/greenroom/**",
@@ -140,8 +141,9 @@ const OWN: &[&str] = &[
     "/**/.greenroom/**",
     "/.greenroom",
     "/etc/apt/apt.conf.d/zz99greenroom-copy",
-    "/etc/systemd/system/greenroom-{agent.service,watch.service,scrub.service,scrub.timer}",
-    "/etc/systemd/system/*.wants/greenroom-{agent.service,watch.service,scrub.timer}",
+    "/etc/systemd/system/greenroom-{agent.service,watch.service,scrub.service,scrub.timer,guard.service,guard.timer}",
+    "/etc/systemd/system/*.wants/greenroom-{agent.service,watch.service,scrub.timer,guard.timer}",
+    "/usr/local/bin/greenroom",
 ];
 
 /// A pattern that cannot be used.

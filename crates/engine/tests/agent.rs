@@ -48,6 +48,9 @@ impl World {
             env: Vec::new(),
             now: jiff::Timestamp::now,
             run,
+            idle: run,
+            program: "/nowhere/greenroom".into(),
+            fetch: std::sync::Arc::new(|_, _| Err(std::io::ErrorKind::NotFound.into())),
         };
         let agent = Agent::open(options).unwrap();
         Self { dir, agent }

@@ -10,6 +10,7 @@
 //! * [`dpkg`]: who owns a path, what it ought to contain, what the package manager logged.
 //! * `lanes`: MD5 of many contents at once.
 //! * [`parity`]: what is to be known of a system to compare it with another; manifest files.
+//! * [`program`]: the program of a service, put in place of the one that runs.
 //! * [`sources`]: which package sources a host is configured to use.
 //!
 //! Not here: what is durable, what may go out on a socket, which of this happens when.
@@ -21,6 +22,7 @@ pub mod dpkg;
 pub mod facts;
 mod lanes;
 pub mod parity;
+pub mod program;
 pub mod scan;
 pub mod services;
 pub mod sources;

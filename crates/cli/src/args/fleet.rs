@@ -59,6 +59,44 @@ impl Join {
     }
 }
 
+/// `greenroom agent`
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// What else than being the agent
+    #[command(subcommand)]
+    pub what: Option<AgentWhat>,
+}
+
+/// What to do with agents.
+#[derive(Debug, Subcommand)]
+pub enum AgentWhat {
+    /// Print how this host is, in short, as its agent tells it
+    #[command(hide = true)]
+    Look,
+    /// Put the program from before back, unless the new one is in touch; the guard of an upgrade runs it
+    #[command(hide = true)]
+    Back,
+    /// Run another program as the agent of hosts (all, or those of --on): one host first, then the rest
+    Upgrade(Upgrade),
+}
+
+/// `greenroom agent upgrade`
+#[derive(Debug, Args)]
+pub struct Upgrade {
+    /// The program; without one, this program itself
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// The program in this Debian package
+    #[arg(long, value_name = "FILE", conflicts_with = "binary")]
+    pub deb: Option<PathBuf>,
+    /// Why: goes to the ledger
+    #[arg(long, short = 'm', visible_alias = "message", value_name = "WHY")]
+    pub why: Option<String>,
+    /// Stop and ask after so many batches
+    #[arg(long, value_name = "N")]
+    pub pause_after: Option<usize>,
+}
+
 /// A command about one rehearsal or change.
 #[derive(Debug, Args)]
 pub struct Named {

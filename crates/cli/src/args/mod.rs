@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use greenroom_core::change::parse_duration;
 
-pub use fleet::{Approve, Join, Login, Named, Serve, System, SystemWhat, Token, TokenWhat};
+pub use fleet::{Agent, AgentWhat, Approve, Join, Login, Named, Serve, System, SystemWhat, Token, TokenWhat, Upgrade};
 
 /// Rehearse every production change on a copy of production, put it live, and take it back.
 #[derive(Debug, Parser)]
@@ -123,7 +123,7 @@ pub enum Command {
     /// Let this host in, with an invitation on standard input; `join` does it
     Enrol,
     /// Do on this host what the control plane sends; `greenroom install --agent` runs it as a service
-    Agent,
+    Agent(Agent),
     /// Follow a rehearsal or a change across hosts until it is over
     Follow(Named),
     /// Go on with a change across hosts that is paused

@@ -25,7 +25,7 @@ use greenroom_core::change::Test;
 use greenroom_engine::{Asked, EngineError, Outcome, Progress as _, State};
 use greenroom_host::apply::NoFaults;
 
-use crate::args::{Cli, Command, Global};
+use crate::args::{Agent, AgentWhat, Cli, Command, Global};
 use crate::error::{Failure, status as exit_status};
 use crate::ui::Ui;
 
@@ -58,7 +58,12 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Serve(args) => fleet::serve::run(&cli.global, args, ui),
         Command::Join(args) => fleet::join::run(&cli.global, args, ui),
         Command::Enrol => fleet::enrol::run(&cli.global, ui),
-        Command::Agent => fleet::agent::run(&cli.global, ui),
+        Command::Agent(args) => match &args.what {
+            None => fleet::agent::run(&cli.global, ui),
+            Some(AgentWhat::Look) => fleet::agent::look(&cli.global, ui),
+            Some(AgentWhat::Back) => fleet::agent::back(&cli.global, ui),
+            Some(AgentWhat::Upgrade(args)) => fleet::upgrade::run(&cli.global, args, ui),
+        },
         Command::Follow(args) => fleet::follow::run(&cli.global, &args.id, cli.global.progress, ui),
         Command::Continue(args) => fleet::follow::word(&cli.global, &args.id, "continue", cli.global.progress, ui),
         Command::Abort(args) => fleet::follow::word(&cli.global, &args.id, "abort", cli.global.progress, ui),
@@ -82,6 +87,9 @@ fn elsewhere(cli: &Cli, ui: &Ui) -> Result<Option<u8>, Failure> {
     if !on.is_empty() {
         return match &cli.command {
             Command::Rehearse(args) => fleet::on::rehearse(global, args, on, global.progress, ui).map(Some),
+            Command::Agent(Agent { what: Some(AgentWhat::Upgrade(args)) }) => {
+                fleet::upgrade::run(global, args, ui).map(Some)
+            }
             _ => match on.as_slice() {
                 [host] => fleet::on::run(global, host, ui).map(Some),
                 _ => Err(Failure::usage("this is for one host").hint("--on HOST")),

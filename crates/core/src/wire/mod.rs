@@ -92,9 +92,57 @@ pub enum FromAgent {
     Report(Report),
     /// How the host is, whenever that changes.
     Status {
-        /// What `greenroom status --json` prints.
-        status: serde_json::Value,
+        /// In short.
+        status: Box<HostStatus>,
     },
+}
+
+/// So many differences and failed units are named in a [`HostStatus`]; all are counted.
+pub const NAMED: usize = 20;
+
+/// The largest status that a control plane keeps of a host, in bytes.
+pub const MAX_STATUS: usize = 64 << 10;
+
+/// How a host is, in short: what it sends by itself. All of it is asked for by `greenroom status --on HOST`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostStatus {
+    /// When it was looked at, by the host's clock. RFC 3339, UTC.
+    pub looked_at: String,
+    /// When its record was made or moved last; absent: there is none.
+    pub baseline_at: Option<String>,
+    /// How many paths differ from the record.
+    pub paths: usize,
+    /// How many things beyond files do.
+    pub beyond_files: usize,
+    /// The latest of these paths, the last one first; at most 20.
+    pub latest: Vec<Difference>,
+    /// Of how much nothing can be said.
+    pub not_known: usize,
+    /// Whether changes are observed as they happen.
+    pub watch: bool,
+    /// The host's own change that is under way.
+    pub under_way: Option<String>,
+    /// Units that failed, by name; at most 20.
+    pub failed: Vec<String>,
+    /// How many units failed.
+    pub failed_units: usize,
+}
+
+/// A path that is not as the record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Difference {
+    /// Where, escaped.
+    pub path: String,
+    /// What happened to it: `create`, `delete`, `modify`, `replace`, `metadata`.
+    pub op: String,
+    /// The person, the account or the unit that did it, where that is known.
+    pub actor: Option<String>,
+    /// The same with the command and where it came from.
+    pub how: Option<String>,
+    /// When. RFC 3339, UTC.
+    pub at: String,
+    /// What belongs together, in a line.
+    pub group: String,
 }
 
 /// What goes on.
@@ -207,6 +255,36 @@ pub enum What {
         /// Its name on the host.
         local: String,
     },
+    /// Run another program as the agent.
+    Upgrade {
+        /// Which.
+        program: Program,
+    },
+}
+
+/// The largest piece of a program that travels at once, in bytes.
+pub const PIECE: usize = 1 << 20;
+
+/// The largest program, in bytes.
+pub const MAX_PROGRAM: u64 = 512 << 20;
+
+/// A program of this house. Its content is fetched from the control plane, piece by piece.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Program {
+    /// BLAKE3 of its content, in hexadecimal digits.
+    pub hash: String,
+    /// How many bytes it has.
+    pub size: u64,
+    /// What it says its version is.
+    pub version: String,
+}
+
+impl Program {
+    /// How many pieces it travels in.
+    #[must_use]
+    pub fn pieces(&self) -> u64 {
+        self.size.div_ceil(PIECE as u64)
+    }
 }
 
 /// What is to be rehearsed.

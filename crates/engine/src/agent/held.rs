@@ -72,6 +72,9 @@ impl Agent {
         if self.journal.has_left(change)? {
             return Err(EngineError::refused(format!("{change} was called off"), "apply again"));
         }
+        if let What::Upgrade { program } = what {
+            return self.stage(change, program);
+        }
         let (word, words) = channel();
         let (sender, said) = channel();
         let hold = Duration::from_secs(hold_s).min(LONGEST);
@@ -107,12 +110,16 @@ impl Agent {
         Ok(match what {
             What::Apply { rehearsal, .. } => state.rehearsal(rehearsal)?.entries,
             What::Undo { local } => Records::look(self.root()).read(local)?.entries,
+            What::Upgrade { .. } => 1,
         })
     }
 
     pub(super) fn commit(&self, change: &str) -> Result<Answer, EngineError> {
         if self.journal.has_left(change)? {
             return Err(EngineError::refused(format!("{change} was called off"), "apply again"));
+        }
+        if self.is_upgrade(change)? {
+            return self.switch();
         }
         let held = lock(&self.held).remove(change);
         if let Some(held) = held {
@@ -139,6 +146,9 @@ impl Agent {
     pub(super) fn unwind(&self, command: &Command, change: &str, why: &str) -> Result<Answer, EngineError> {
         self.journal.leave(change)?;
         self.call_off(change);
+        if self.is_upgrade(change)? {
+            return self.switch_back(why);
+        }
         let held = lock(&self.held).remove(change);
         if let Some(held) = held {
             let _ = held.word.send(Word::Leave(why.to_owned()));
@@ -245,6 +255,7 @@ impl Job {
                 apply::apply(&state, &wanted, &self.asked, &Silent)
             }
             What::Undo { local } => apply::undo(&state, &wanted(local, None, false), &self.asked, &Silent),
+            What::Upgrade { .. } => Err(EngineError::refused("a program is no change of files", "apply again")),
         }
     }
 }

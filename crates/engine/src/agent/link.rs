@@ -3,6 +3,7 @@
 //! ```text
 //! control plane ──► stream ──Do──► a thread each: Agent::handle ──► outbox ──► stream ──► control plane
 //!                                      the host's ledger, looked at each second ──► reports, in order
+//!                                      the host itself, looked at when it changed ──► its status, the last one only
 //! ```
 //! One task owns the stream. The outbox lives longer than a stream: what a command says while there is none is sent on the
 //! next. What is lost all the same (the stream broke with it on its way) is asked for again by the control plane, and comes out
@@ -12,10 +13,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use greenroom_core::wire::{FromAgent, MAX_MESSAGE, PROTOCOL, ToAgent};
+use greenroom_core::wire::{FromAgent, HostStatus, MAX_MESSAGE, PROTOCOL, ToAgent};
 use greenroom_net::client::{Stream, StreamError, Url, connect};
 use greenroom_net::tls::{self, Identity, TlsError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Agent;
 use crate::EngineError;
@@ -68,6 +69,14 @@ enum Ended {
 
 /// Serves the control plane until the future is dropped. Never returns by itself.
 pub async fn serve(agent: Arc<Agent>, link: Link) {
+    let (found, status) = watch::channel(None);
+    tokio::select! {
+        () = streams(&agent, &link, status) => {}
+        () = super::status::keep(agent.clone(), found) => {}
+    }
+}
+
+async fn streams(agent: &Arc<Agent>, link: &Link, mut status: watch::Receiver<Option<HostStatus>>) {
     let (say, mut outbox) = mpsc::channel::<FromAgent>(OUTBOX);
     let mut pause = FIRST;
     let mut turn = 0_usize;
@@ -75,7 +84,9 @@ pub async fn serve(agent: Arc<Agent>, link: Link) {
         let url = &link.urls[turn % link.urls.len().max(1)];
         turn = turn.wrapping_add(1);
         let mut welcomed = false;
-        let ended = stream(&agent, &link, url, &say, &mut outbox, &mut welcomed).await;
+        // A new stream begins with it.
+        status.mark_changed();
+        let ended = stream(agent, link, url, &say, (&mut outbox, &mut status), &mut welcomed).await;
         if let Err(error) = ended {
             (link.note)(&crate::apply::chain(&error));
         }
@@ -99,7 +110,7 @@ async fn stream(
     link: &Link,
     url: &Url,
     say: &mpsc::Sender<FromAgent>,
-    outbox: &mut mpsc::Receiver<FromAgent>,
+    (outbox, status): (&mut mpsc::Receiver<FromAgent>, &mut watch::Receiver<Option<HostStatus>>),
     welcomed: &mut bool,
 ) -> Result<(), Ended> {
     let identity = (link.identity)().map_err(Ended::Identity)?;
@@ -115,6 +126,12 @@ async fn stream(
         _ => return Err(Ended::Refused("it did not begin with a welcome".to_owned())),
     };
     *welcomed = true;
+    let known = agent.clone();
+    let kept = tokio::task::spawn_blocking(move || known.welcomed()).await;
+    if let Ok(Err(error)) = kept {
+        // The guard puts the program from before back.
+        (link.note)(&crate::apply::chain(&error));
+    }
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -137,6 +154,12 @@ async fn stream(
                 ToAgent::Reported { .. } | ToAgent::Welcome { .. } => {}
             },
             Some(message) = outbox.recv() => send(&mut stream, &message).await?,
+            Ok(()) = status.changed() => {
+                let now = status.borrow_and_update().clone();
+                if let Some(status) = now {
+                    send(&mut stream, &FromAgent::Status { status: Box::new(status) }).await?;
+                }
+            }
             _ = look.tick() => sent = report(agent, &mut stream, sent).await?,
         }
     }

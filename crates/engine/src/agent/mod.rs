@@ -14,6 +14,10 @@
 //! the host's lock held ([`held`]). It lives no longer than the agent: killed, `recover` drops what was staged, and the
 //! later *commit* is refused. What a host was told to leave it never begins, whatever arrives late ([`journal::Journal::leave`]).
 //!
+//! How the host is goes the other way without being asked ([`mod@status`]).
+//!
+//! Its own program is changed by the same commands ([`upgrade`]).
+//!
 //! # What this is not
 //! It decides nothing across hosts: that is `core::rollout`, driven by `engine::fleet`, which this room meets only through
 //! `core::wire`. It is no second way to change a host: everything is the engine's verbs.
@@ -22,18 +26,22 @@ mod held;
 mod journal;
 mod link;
 mod order;
+mod status;
+mod upgrade;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use greenroom_core::wire::{Answer, Class, Command, Failed, FromAgent, Note, Report, Verb, from_afar};
 use greenroom_host::apply::NoFaults;
 use greenroom_store::ledger::{Actor, Filter, Ledger as _, SqlLedger};
 
 pub use self::link::{Link, serve};
+pub use self::status::of as status;
+pub use self::upgrade::back;
 
 use self::held::Held;
 use self::journal::{Journal, Known};
@@ -52,7 +60,16 @@ pub struct Options {
     pub now: fn() -> jiff::Timestamp,
     /// Runs this program with the words given, as a person on the host would.
     pub run: fn(&[String]) -> std::io::Result<Ran>,
+    /// The same, where nothing else wants the processor or the disk.
+    pub idle: fn(&[String]) -> std::io::Result<Ran>,
+    /// Where this program lies.
+    pub program: PathBuf,
+    /// Fetches a piece of a program from the control plane: the program's hash, the number of the piece.
+    pub fetch: Fetch,
 }
+
+/// Fetches a piece of a program.
+pub type Fetch = Arc<dyn Fn(&str, u64) -> std::io::Result<Vec<u8>> + Send + Sync>;
 
 /// What a command of this program came to.
 pub struct Ran {
@@ -74,6 +91,8 @@ pub struct Agent {
     turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
     /// The changes that are watched, each with whether it was called off.
     watches: Mutex<BTreeMap<String, Arc<AtomicBool>>>,
+    /// The hash of the program that this process runs, where it was asked for.
+    own: OnceLock<Option<String>>,
 }
 
 /// Where what the agent says goes.
@@ -94,6 +113,7 @@ impl Agent {
             running: Mutex::default(),
             turns: Mutex::default(),
             watches: Mutex::default(),
+            own: OnceLock::new(),
         };
         crate::apply::recover(&state, agent.root(), &NoFaults, &agent.asked("greenroom agent", "recover"), &Silent)?;
         Ok(agent)
@@ -323,7 +343,10 @@ mod tests {
         let (root, state) = (dir.path().join("root"), dir.path().join("state"));
         std::fs::create_dir(&root).unwrap();
         let run = |_: &[String]| Err(std::io::Error::other("nothing is run here"));
-        let options = Options { root, state, env: Vec::new(), now: jiff::Timestamp::now, run };
+        let fetch: Fetch = Arc::new(|_, _| Err(std::io::ErrorKind::NotFound.into()));
+        let program = PathBuf::from("/nowhere/greenroom");
+        let options =
+            Options { root, state, env: Vec::new(), now: jiff::Timestamp::now, run, idle: run, program, fetch };
         let agent = Agent::open(options).unwrap();
         std::thread::scope(|threads| {
             for thread in 0..4 {

@@ -108,6 +108,33 @@ pub fn look(
     Ok((found.look, Texts { tree: found.tree, databases: found.databases }))
 }
 
+/// The same without keeping anybody from changing the host, at any time: the host's lock is taken only to bring the record up,
+/// where a change that came to nothing left that over. `None`: there is no record, and none is made.
+///
+/// # Errors
+/// The tree, its record or the state cannot be read.
+pub fn glance(state: &State, root: &Path, asked: &Asked, progress: &dyn Progress) -> Result<Option<Look>, EngineError> {
+    let site = Site::look(root, state.dir())?;
+    if !has_record(&site)? {
+        return Ok(None);
+    }
+    let host = HostState::find(&site.root).map_err(host_error)?;
+    let guard = match &host {
+        Some(host) if is_behind(&site, host)? => host.lock("bring the record up").ok(),
+        _ => None,
+    };
+    let opened = opened(state, &site, guard.as_ref(), asked, progress)?;
+    drop(guard);
+    compare(&site, opened, false, Depth::Changed, asked, progress).map(|found| Some(found.look))
+}
+
+/// Whether nothing is under way, and yet not all that was is in the record.
+fn is_behind(site: &Site, host: &HostState) -> Result<bool, EngineError> {
+    let (place, changes) = (moves::whole(site)?, host.changes().map_err(host_error)?);
+    let open = changes.iter().any(|record| record.phase.is_open());
+    Ok(!open && (changes.len() != place.changes.len() || changes.iter().any(|r| !place.changes.contains(&r.id))))
+}
+
 fn has_record(site: &Site) -> Result<bool, EngineError> {
     Ok(Place::read(&site.root)?.is_some_and(|place| place.whole))
 }

@@ -38,7 +38,7 @@ use greenroom_core::{Changeset, Entry, Op, TreePath};
 
 pub use adopt::{Wanted, adopt};
 pub use group::verb;
-pub use look::{Look, Problem, Recording, Watching, look, record};
+pub use look::{Look, Problem, Recording, Watching, glance, look, record};
 pub use revert::revert;
 pub use select::{Pattern, Selection};
 pub use texts::Texts;

@@ -24,7 +24,7 @@ const PATIENCE_MS: u64 = 120_000;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Doc {
     pub(super) rollout: Rollout,
-    /// `apply` or `undo`.
+    /// `apply`, `undo` or `upgrade`.
     pub(super) kind: String,
     pub(super) rehearsal: Option<String>,
     pub(super) of: Option<String>,
@@ -54,10 +54,10 @@ impl Doc {
 }
 
 /// How a change goes through its hosts.
-struct Course {
-    batches: Vec<Vec<String>>,
-    watch: BTreeMap<String, Vec<Watched>>,
-    policy: Policy,
+pub(super) struct Course {
+    pub(super) batches: Vec<Vec<String>>,
+    pub(super) watch: BTreeMap<String, Vec<Watched>>,
+    pub(super) policy: Policy,
 }
 
 impl Fleet {
@@ -156,6 +156,13 @@ impl Fleet {
             };
             return Err(FleetError::refused(format!("{id} is not in place"), hint));
         }
+        if of.kind == "upgrade" {
+            let what = format!("{id} brought another program to the agents");
+            return Err(FleetError::refused(
+                what,
+                "bring them the one from before: greenroom agent upgrade --binary FILE",
+            ));
+        }
         let what = |part: &greenroom_core::rollout::Part| Some(What::Undo { local: part.local.clone()? });
         let parts: BTreeMap<String, What> =
             of.rollout.hosts.iter().filter_map(|(host, part)| Some((host.clone(), what(part)?))).collect();
@@ -177,7 +184,7 @@ impl Fleet {
         self.begin(parts, Course { batches: Vec::new(), watch: BTreeMap::new(), policy }, doc).await
     }
 
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         parts: BTreeMap<String, What>,
         course: Course,
@@ -266,7 +273,7 @@ impl Fleet {
 }
 
 /// How a change goes through these hosts: as the system file says; without one, one host first, then the rest.
-fn course(held: Option<&Held>, hosts: &[String]) -> Course {
+pub(super) fn course(held: Option<&Held>, hosts: &[String]) -> Course {
     let Some(held) = held else {
         let (first, rest) = hosts.split_at(hosts.len().min(1));
         let policy = Policy { pause_on_failure: false, pause_after: None, patience_ms: PATIENCE_MS };

@@ -12,6 +12,7 @@
 //! * `drive`: takes each saga that nobody drives (a lease with a fence), feeds the rollout with what hosts answered, gives the
 //!   orders that follow, and writes the ledger at the end. Killed anywhere, another goes on from what is on record.
 //! * `run`: a command of the program on one host.
+//! * `upgrade`: another program for the agents themselves, rolled out as a change is.
 //!
 //! This room meets `engine::agent` only through `core::wire`.
 
@@ -21,6 +22,7 @@ mod policy;
 mod rehearse;
 mod run;
 mod system;
+mod upgrade;
 
 use std::sync::Arc;
 

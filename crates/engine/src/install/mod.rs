@@ -4,6 +4,8 @@
 //! [`uninstall`] takes all of it away again. Both can be repeated. What lies there belongs to Greenroom's own paths
 //! ([`greenroom_core::policy`]): it is no drift, and a copy of the host does not start it ([`Site::masked`](crate::site::Site)).
 
+pub(crate) mod guard;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
@@ -44,7 +46,13 @@ const ALL: [Unit; 4] = [
 ];
 
 /// The unit of the agent.
-const AGENT: &str = "greenroom-agent.service";
+pub(crate) const AGENT: &str = "greenroom-agent.service";
+
+/// The unit of the control plane. Only the package brings it: nobody needs it twice on a machine.
+const SERVE: (&str, &str) = ("greenroom-serve.service", include_str!("greenroom-serve.service"));
+
+/// Where a package's units are, in the tree.
+const PACKAGED: &str = "usr/lib/systemd/system";
 
 /// What a copy of the host must not start, and what is started here.
 pub const STARTED: [&str; 3] = ["greenroom-watch.service", "greenroom-scrub.timer", AGENT];
@@ -82,7 +90,30 @@ fn done(done: &'static str, what: impl Into<String>) -> Done {
     Done { done, what: what.into() }
 }
 
-/// Sets the services up.
+/// The units as the package brings them, by name: nothing starts them until [`install`] enables those of a host.
+#[must_use]
+pub fn packaged(program: &str) -> Vec<(&'static str, String)> {
+    let mut out: Vec<(&str, String)> =
+        ALL.iter().map(|unit| (unit.name, of_package(unit.name, &unit.filled(program)))).collect();
+    out.push((SERVE.0, SERVE.1.replace("@PROGRAM@", program)));
+    out
+}
+
+/// A unit's text with a first line that says whose it is.
+fn of_package(name: &str, text: &str) -> String {
+    let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
+    let name = name.trim_end_matches(".service");
+    format!("# Part of the package of Greenroom. Your own settings: systemctl edit {name}\n{rest}")
+}
+
+impl Unit {
+    /// Its text, with what it starts.
+    fn filled(&self, program: &str) -> String {
+        self.text.replace("@PROGRAM@", program).replace("@SCRUB@", SCRUB)
+    }
+}
+
+/// Sets the services up. Units that a package brought, and that say what would be written, are enabled as they are.
 ///
 /// # Errors
 /// The tree has no systemd or no program to start, a file cannot be written, or systemd does not start a unit.
@@ -95,18 +126,24 @@ pub fn install(wanted: &Wanted<'_>) -> Result<Vec<Done>, EngineError> {
     let program = program(&root, wanted.program)?;
     let state = wanted.state.map_or_else(String::new, |state| format!("--state {} ", quoted(state)));
     let mut out = Vec::new();
-    let wants = |name: &str| name != AGENT || wanted.agent || root.join(UNITS).join(AGENT).exists();
+    let wants = |name: &str| {
+        let enabled = root.join(UNITS).join("multi-user.target.wants").join(name);
+        name != AGENT || wanted.agent || fs::symlink_metadata(enabled).is_ok()
+    };
     let units: Vec<&Unit> = ALL.iter().filter(|unit| wants(unit.name)).collect();
     for unit in &units {
-        let text = unit.text.replace("@PROGRAM@", format!("{program} {state}").trim_end());
-        let text = text.replace("@SCRUB@", SCRUB);
-        out.push(write(&root, &format!("{UNITS}/{}", unit.name), &text)?);
+        let text = unit.filled(format!("{program} {state}").trim_end());
+        let brought = format!("{PACKAGED}/{}", unit.name);
+        let is_brought = fs::read(root.join(&brought)).is_ok_and(|b| b == of_package(unit.name, &text).as_bytes());
+        let own = format!("{UNITS}/{}", unit.name);
+        if !is_brought {
+            out.push(write(&root, &own, &text)?);
+        } else if remove(&root, &own)? {
+            out.push(done("removed", format!("/{own}")));
+        }
         if let Some(target) = unit.wanted_by {
-            out.push(link(
-                &root,
-                &format!("{UNITS}/{target}.wants/{}", unit.name),
-                &format!("/{UNITS}/{}", unit.name),
-            )?);
+            let place = if is_brought { &brought } else { &own };
+            out.push(link(&root, &format!("{UNITS}/{target}.wants/{}", unit.name), &format!("/{place}"))?);
         }
     }
     let manager = Manager::of(&root);
@@ -143,19 +180,27 @@ pub fn uninstall(root: &Path) -> Result<Vec<Done>, EngineError> {
     for unit in &ALL {
         let wants = unit.wanted_by.map(|target| format!("{UNITS}/{target}.wants/{}", unit.name));
         for path in wants.into_iter().chain([format!("{UNITS}/{}", unit.name)]) {
-            match fs::remove_file(root.join(&path)) {
-                Ok(()) => out.push(done("removed", format!("/{path}"))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(EngineError::file("remove", root.join(path))(error)),
+            if remove(&root, &path)? {
+                out.push(done("removed", format!("/{path}")));
             }
         }
     }
+    guard::remove(&root)?;
     if live && !out.is_empty() {
         systemctl(&manager, &["daemon-reload"])?;
         // A watch that failed would be listed for ever.
         let _ = manager.systemctl(&["reset-failed", STARTED[0]], PATIENCE)?;
     }
     Ok(out)
+}
+
+/// Whether there was something to remove.
+fn remove(root: &Path, path: &str) -> Result<bool, EngineError> {
+    match fs::remove_file(root.join(path)) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(EngineError::file("remove", root.join(path))(error)),
+    }
 }
 
 fn tree(root: &Path) -> Result<PathBuf, EngineError> {

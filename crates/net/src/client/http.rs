@@ -18,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const MAX_ANSWER: u64 = 256 << 20;
 
 /// A server that is asked.
+#[derive(Clone)]
 pub struct Http {
     agent: ureq::Agent,
     url: Url,
@@ -129,12 +130,17 @@ impl Http {
         self.answer(self.with_token(request).call())
     }
 
-    /// `GET` of server-sent events: the `data` of one after the other, as they come.
+    /// `GET` of server-sent events: the `data` of one after the other, as they come. With the [name](Lines::last_id) of one, those
+    /// after it.
     ///
     /// # Errors
     /// See [`HttpError`].
-    pub fn events(&self, path: &str) -> Result<Lines, HttpError> {
+    pub fn events(&self, path: &str, after: Option<&str>) -> Result<Lines, HttpError> {
         let request = self.agent.get(format!("{}{path}", self.url)).header("accept", "text/event-stream");
+        let request = match after {
+            Some(last) => request.header("last-event-id", last),
+            None => request,
+        };
         let answer = self.with_token(request).call();
         let answer = answer.map_err(|source| HttpError::Reach { url: self.url.clone(), source })?;
         let (head, body) = answer.into_parts();
@@ -142,7 +148,8 @@ impl Http {
             let body = body.into_with_config().limit(1 << 20).read_to_string().unwrap_or_default();
             return Err(HttpError::Status { url: self.url.clone(), status: head.status.as_u16(), body });
         }
-        Ok(Lines { from: Box::new(BufReader::new(body.into_reader())), url: self.url.clone() })
+        let last = after.map(str::to_owned);
+        Ok(Lines { from: Box::new(BufReader::new(body.into_reader())), url: self.url.clone(), last })
     }
 
     fn with_token<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
@@ -172,6 +179,15 @@ impl Http {
 pub struct Lines {
     from: Box<dyn std::io::BufRead + Send>,
     url: Url,
+    last: Option<String>,
+}
+
+impl Lines {
+    /// The name of the last event that came.
+    #[must_use]
+    pub fn last_id(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
 }
 
 impl Iterator for Lines {
@@ -184,6 +200,9 @@ impl Iterator for Lines {
             match self.from.read_line(&mut line) {
                 Ok(0) => return None,
                 Ok(_) => {
+                    if let Some(id) = line.strip_prefix("id:") {
+                        self.last = Some(id.trim().to_owned());
+                    }
                     if let Some(data) = line.strip_prefix("data:") {
                         return Some(Ok(data.trim().to_owned()));
                     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
-use greenroom_core::wire::{Answer, FromAgent, MAX_MESSAGE, PROTOCOL, ToAgent};
+use greenroom_core::wire::{Answer, FromAgent, MAX_MESSAGE, MAX_STATUS, PROTOCOL, ToAgent};
 use greenroom_store::control::{NewReport, Standing};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -20,9 +20,6 @@ const HELLO: Duration = Duration::from_secs(10);
 
 /// A stream on which nothing arrives for this long is over: an agent pings every 15 s.
 const DEAD: Duration = Duration::from_secs(60);
-
-/// The largest status that is kept, in bytes: everybody who asks for the hosts gets all of them.
-const STATUS: usize = 1 << 20;
 
 /// Why a stream ended; the agent hears it where it still listens.
 enum Ended {
@@ -126,9 +123,9 @@ async fn take(shared: &Arc<Shared>, host: &str, epoch: u64, message: FromAgent) 
             return Ok(Some(ToAgent::Reported { upto }));
         }
         FromAgent::Status { status } => {
-            let text = status.to_string();
-            if text.len() > STATUS {
-                return Err(Ended::Refused(format!("its status has more than {STATUS} bytes")));
+            let text = serde_json::to_string(&status).map_err(|_| Ended::Gone)?;
+            if text.len() > MAX_STATUS {
+                return Err(Ended::Refused(format!("its status has more than {MAX_STATUS} bytes")));
             }
             control.set_agent_status(host, epoch, &text, fleet.now()).await.map_err(|_| Ended::State)?;
         }

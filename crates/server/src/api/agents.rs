@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use greenroom_core::api;
@@ -48,6 +48,15 @@ pub(super) fn calls() -> Vec<Call> {
             answer: Answer::Stream,
             route: get(stream),
         },
+        Call {
+            method: "get",
+            path: "/v1/agent/programs/{hash}/{number}",
+            about: "A piece of a program that an agent is to run",
+            who: Who::Agent,
+            body: None,
+            answer: Answer::Json(|g| g.subschema_for::<api::Piece>()),
+            route: get(piece),
+        },
     ]
 }
 
@@ -84,6 +93,15 @@ async fn certify(shared: &Arc<Shared>, host: &str, request: &str) -> Result<(api
     let enrolled =
         api::Enrolled { host: host.to_owned(), certificate: signed.certificate, not_after: signed.not_after };
     Ok((enrolled, signed.fingerprint))
+}
+
+async fn piece(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    Path((hash, number)): Path<(String, u64)>,
+) -> Result<Json<api::Piece>, ApiError> {
+    host(&shared, &peer).await?;
+    Ok(Json(api::Piece { data: shared.fleet.piece(&hash, number).await? }))
 }
 
 async fn stream(

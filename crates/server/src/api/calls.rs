@@ -5,7 +5,7 @@ use std::sync::Arc;
 use greenroom_core::api;
 use greenroom_core::rollout::Word;
 use greenroom_core::system::Rights;
-use greenroom_core::wire::{Afar, from_afar};
+use greenroom_core::wire::{Afar, PIECE, from_afar};
 use greenroom_engine::fleet::Asker;
 use greenroom_store::control::Role;
 use greenroom_store::ledger::{Filter, Ledger as _};
@@ -46,6 +46,8 @@ pub(super) fn calls() -> Vec<Call> {
         posting("/v1/tokens", Role::Admin, "Let a person in", make_token),
         getting("/v1/tokens", Role::Admin, "Every token, without its secret", tokens),
         deleting("/v1/tokens/{id}", Role::Admin, "Revoke a token", revoke_token),
+        posting("/v1/programs/{hash}/{number}", Role::Operator, "Send a piece of a program for agents", keep_piece),
+        posting("/v1/upgrades", Role::Operator, "Run another program as the agent of hosts", upgrade),
     ];
     out.extend(events::calls());
     out.extend(agents::calls());
@@ -186,6 +188,20 @@ async fn make_token(shared: Arc<Shared>, caller: Caller, body: api::NewToken) ->
 /// Milliseconds of at most ten years.
 fn seconds(seconds: u64) -> i64 {
     i64::try_from(seconds.min(10 * 366 * 24 * 3600)).unwrap_or(0) * 1000
+}
+
+async fn keep_piece(shared: Arc<Shared>, caller: Caller, body: api::Piece) -> Answer<api::Piece> {
+    if body.data.len() > PIECE.div_ceil(3) * 4 {
+        return Err(ApiError::bad_request(format!("a piece has at most {PIECE} bytes")));
+    }
+    let number = caller.part("number");
+    let number = number.parse().map_err(|_| ApiError::bad_request(format!("{number} is no number of a piece")))?;
+    shared.fleet.keep_piece(caller.part("hash"), number, &body.data).await?;
+    Ok(api::Piece { data: String::new() })
+}
+
+async fn upgrade(shared: Arc<Shared>, caller: Caller, body: api::NewUpgrade) -> Answer<api::Begun> {
+    Ok(shared.fleet.upgrade(&body, &caller.token.name).await?)
 }
 
 async fn tokens(shared: Arc<Shared>, _: Caller) -> Answer<Vec<api::Token>> {

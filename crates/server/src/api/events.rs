@@ -35,8 +35,14 @@ pub(super) fn calls() -> Vec<Call> {
         route: get(follow),
     };
     vec![
-        call("/v1/rehearsals/{id}/events", "Follow a rehearsal; `after=N` leaves out the first N events"),
-        call("/v1/changes/{id}/events", "Follow a change; `after=N` leaves out the first N events"),
+        call(
+            "/v1/rehearsals/{id}/events",
+            "Follow a rehearsal; `after=N` or the header Last-Event-ID leaves out the first N events",
+        ),
+        call(
+            "/v1/changes/{id}/events",
+            "Follow a change; `after=N` or the header Last-Event-ID leaves out the first N events",
+        ),
     ]
 }
 
@@ -53,7 +59,10 @@ async fn follow(
     } else {
         shared.fleet.rehearsal(&subject).await?;
     }
-    let after = query.get("after").and_then(|text| text.parse().ok()).unwrap_or(0);
+    // A reader that was cut off says by itself which event it has.
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let after = last.or_else(|| query.get("after").map(String::as_str));
+    let after = after.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     Ok(Sse::new(events(shared, subject, after)).keep_alive(KeepAlive::default()).into_response())
 }
 

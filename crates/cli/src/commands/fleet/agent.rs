@@ -1,12 +1,16 @@
 //! `greenroom agent`: the service that does on this host what the control plane sends.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use greenroom_core::api::{Enrolled, Renew};
-use greenroom_engine::agent::{Agent, Link, Options, Ran, serve};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use greenroom_core::api::{Enrolled, Piece, Renew};
+use greenroom_engine::State;
+use greenroom_engine::agent::{Agent, Fetch, Link, Options, Ran, serve};
 use greenroom_engine::rehearsal::prepare;
 use greenroom_net::client::{Http, Url};
 use greenroom_net::tls::request;
@@ -31,6 +35,9 @@ pub(in crate::commands) fn run(global: &Global, ui: &Ui) -> Result<u8, Failure> 
         env: crate::env::for_change(),
         now: jiff::Timestamp::now,
         run: run_here,
+        idle: run_idle,
+        program: std::env::current_exe()?,
+        fetch: fetch(global.state.clone()),
     };
     let agent = Arc::new(Agent::open(options)?);
     let urls =
@@ -40,7 +47,7 @@ pub(in crate::commands) fn run(global: &Global, ui: &Ui) -> Result<u8, Failure> 
         urls,
         authority: membership.authority,
         identity: Box::new(move || {
-            let known = Membership::read(&state).map_err(|failure| std::io::Error::other(failure.message))?;
+            let known = Membership::read(&state).map_err(|failure| io::Error::other(failure.message))?;
             Ok(known.identity())
         }),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -100,10 +107,52 @@ fn renew(state: &std::path::Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Fetches a piece of a program from whichever control plane answers first.
+fn fetch(state: PathBuf) -> Fetch {
+    Arc::new(move |hash, number| {
+        let known = Membership::read(&state).map_err(|failure| io::Error::other(failure.message))?;
+        let mut last = io::Error::other("no control plane is known");
+        for url in &known.urls {
+            let url = Url::parse(url).map_err(io::Error::other)?;
+            let http = Http::new(url, &known.authority, Some(&known.identity()), None).map_err(io::Error::other)?;
+            match http.get::<Piece>(&format!("/v1/agent/programs/{hash}/{number}")) {
+                Ok(piece) => return STANDARD.decode(piece.data).map_err(io::Error::other),
+                Err(error) => last = io::Error::other(error),
+            }
+        }
+        Err(last)
+    })
+}
+
+/// `greenroom agent back`: the guard of an upgrade.
+pub(in crate::commands) fn back(global: &Global, ui: &Ui) -> Result<u8, Failure> {
+    super::super::need_root()?;
+    if greenroom_engine::agent::back(&global.root, &global.state)? {
+        ui.say("the agent's program from before is back in place");
+    }
+    Ok(status::DONE)
+}
+
+/// `greenroom agent look`: how this host is, in short, as the agent tells it.
+pub(in crate::commands) fn look(global: &Global, ui: &Ui) -> Result<u8, Failure> {
+    super::super::need_root()?;
+    let state = State::open(&global.state)?;
+    ui.object(&greenroom_engine::agent::status(&state, &global.root, &super::super::asked())?)?;
+    Ok(status::DONE)
+}
+
 /// Runs this program again, with the words given.
-fn run_here(argv: &[String]) -> std::io::Result<Ran> {
-    let program = std::env::current_exe()?;
-    let ran = Command::new(program).args(argv).stdin(std::process::Stdio::null()).output()?;
+fn run_here(argv: &[String]) -> io::Result<Ran> {
+    ran(Command::new(std::env::current_exe()?).args(argv))
+}
+
+/// The same, where nothing else wants the processor or the disk.
+fn run_idle(argv: &[String]) -> io::Result<Ran> {
+    ran(Command::new("nice").args(["-n", "19", "ionice", "-c", "3"]).arg(std::env::current_exe()?).args(argv))
+}
+
+fn ran(command: &mut Command) -> io::Result<Ran> {
+    let ran = command.stdin(std::process::Stdio::null()).output()?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Ran { code: ran.status.code().unwrap_or(4), stdout: text(ran.stdout), stderr: text(ran.stderr) })
 }

@@ -1,11 +1,17 @@
 //! Following a rehearsal or a change across hosts until it is over. Ctrl-C only stops looking.
 
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
 use greenroom_core::api::{Begun, Change, Event, InForce, NewChange, OnHost, Rehearsal, Undo};
 use greenroom_core::rollout::Outcome;
 use greenroom_core::wire::Note;
 use greenroom_net::client::Http;
 
 use crate::args::{Global, Progress};
+use crate::board::Board;
 use crate::error::{Failure, status};
 use crate::ui::{Tone, Ui};
 
@@ -89,11 +95,56 @@ fn in_force(system: Option<&InForce>) -> String {
     system.map(of).unwrap_or_default()
 }
 
+/// How long it is tried to reach a control plane again that went away.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often times are drawn again.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What comes to who looks.
+enum Heard {
+    Event(String),
+    /// The control plane is away; it is tried again.
+    Away(Failure),
+    /// It is tried no more, or the stream ended with the last event.
+    End(Result<(), Failure>),
+    /// Ctrl-C.
+    Interrupt,
+}
+
 /// Shows what is told until it is over or a person is asked, then how it ended.
 pub(super) fn until_over(http: &Http, id: &str, progress: Progress, ui: &Ui) -> Result<u8, Failure> {
     let kind = if id.starts_with('c') { "changes" } else { "rehearsals" };
-    for event in http.events(&format!("/v1/{kind}/{id}/events"))? {
-        let text = event?;
+    let heard = listen(http, format!("/v1/{kind}/{id}/events"))?;
+    let mut board = match progress {
+        Progress::Text => {
+            Board::at_terminal(id, &hosts_of(http, id)?, if kind == "changes" { "preparing" } else { "rehearsing" }, ui)
+        }
+        _ => None,
+    };
+    loop {
+        let text = match heard.recv_timeout(TICK) {
+            Ok(Heard::Event(text)) => text,
+            Ok(Heard::Away(failure)) => {
+                let note = format!("{}; what is under way goes on, and so does this when it is back", failure.message);
+                say(&mut board, &ui.tone_aside(Tone::Warn, &note), ui);
+                continue;
+            }
+            Ok(Heard::End(outcome)) => {
+                board.iter_mut().for_each(Board::erase);
+                outcome?;
+                break;
+            }
+            Ok(Heard::Interrupt) => {
+                board.iter_mut().for_each(Board::erase);
+                return Ok(detached(id, kind, ui));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                board.iter_mut().for_each(|board| board.draw("", ui));
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         if matches!(progress, Progress::Json) {
             ui.print(&format!("{text}\n"))?;
         }
@@ -103,14 +154,124 @@ pub(super) fn until_over(http: &Http, id: &str, progress: Progress, ui: &Ui) -> 
             Event::Phase { phase, .. } => (false, phase.starts_with("paused") && is_paused(http, id)?),
             _ => (false, false),
         };
-        if matches!(progress, Progress::Text) {
-            show(&event, ui);
+        match &mut board {
+            Some(board) => put(board, &event, ui),
+            None if matches!(progress, Progress::Text) => show(&event, ui),
+            None => {}
         }
         if over || paused {
+            // The lines of the hosts stay, as they are at the end.
+            board.iter_mut().for_each(|board| board.draw("", ui));
             break;
         }
     }
     if kind == "changes" { change_end(http, id, progress, ui) } else { rehearsal_end(http, id, progress, ui) }
+}
+
+/// Reads the events on a thread, again after a cut, from where it was; and hears Ctrl-C.
+fn listen(http: &Http, path: String) -> Result<Receiver<Heard>, Failure> {
+    let (say, heard) = channel();
+    let (mut interrupt, told) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, told)?;
+    let interrupted = say.clone();
+    std::thread::spawn(move || {
+        if interrupt.read(&mut [0]).is_ok_and(|count| count > 0) {
+            // Nobody listens any more when it is over.
+            let _ = interrupted.send(Heard::Interrupt);
+        }
+    });
+    let http = http.clone();
+    std::thread::spawn(move || {
+        let end = read(&http, &path, &say);
+        let _ = say.send(Heard::End(end));
+    });
+    Ok(heard)
+}
+
+fn read(http: &Http, path: &str, say: &Sender<Heard>) -> Result<(), Failure> {
+    let (mut last, mut came, mut away) = (None::<String>, false, None::<Instant>);
+    loop {
+        match http.events(path, last.as_deref()) {
+            Ok(mut events) => {
+                (came, away) = (true, None);
+                while let Some(Ok(text)) = events.next() {
+                    let over = text.starts_with("{\"event\":\"over\"");
+                    if say.send(Heard::Event(text)).is_err() || over {
+                        return Ok(());
+                    }
+                }
+                last = events.last_id().map(str::to_owned);
+            }
+            Err(error) => {
+                let began = *away.get_or_insert_with(Instant::now);
+                let failure = Failure::from(error);
+                if !came || began.elapsed() > PATIENCE || failure.code != status::FAULT {
+                    return Err(failure);
+                }
+                if began.elapsed() < TICK {
+                    let _ = say.send(Heard::Away(failure));
+                }
+            }
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+fn hosts_of(http: &Http, id: &str) -> Result<Vec<String>, Failure> {
+    if id.starts_with('c') {
+        let change: Change = http.get(&format!("/v1/changes/{id}"))?;
+        return Ok(change.hosts.into_keys().collect());
+    }
+    let rehearsal: Rehearsal = http.get(&format!("/v1/rehearsals/{id}"))?;
+    Ok(rehearsal.hosts.into_keys().collect())
+}
+
+fn detached(id: &str, kind: &str, ui: &Ui) -> u8 {
+    let back = if kind == "changes" { format!("; to take it back: greenroom abort {id}") } else { String::new() };
+    ui.say(&format!("{id} goes on without you. To look again: greenroom follow {id}{back}"));
+    status::DETACHED
+}
+
+/// Says something above the board, where there is one.
+fn say(board: &mut Option<Board>, text: &str, ui: &Ui) {
+    match board {
+        Some(board) => board.draw(&format!("{text}\n"), ui),
+        None => ui.say(text),
+    }
+}
+
+/// Puts an event where it belongs on the board: what a person has to read in full goes above it.
+fn put(board: &mut Board, event: &Event, ui: &Ui) {
+    let mut above = String::new();
+    match event {
+        Event::Note { host, note } => match note {
+            Note::Begins(text) | Note::Output(text) => board.detail(host, text),
+            Note::Note(text) => above = format!("{host}: {text}\n"),
+        },
+        Event::Host { host, step, trouble } => {
+            board.step(host, &step.replace('_', " "), tone(step, trouble.is_some()), is_over(step));
+            above = trouble.as_ref().map_or_else(String::new, |trouble| format!("{host}: {trouble}\n"));
+        }
+        Event::Phase { phase, reason } => {
+            board.phase(phase);
+            above = reason.as_ref().map_or_else(String::new, |reason| format!("{phase}: {reason}\n"));
+        }
+        Event::Over { .. } => board.phase(""),
+    }
+    board.draw(&above, ui);
+}
+
+/// Whether a host is done: at a change in place, as before or stuck; at a rehearsal with whatever verdict.
+fn is_over(step: &str) -> bool {
+    !matches!(step, "preparing" | "prepared" | "committing" | "unwinding")
+}
+
+fn tone(step: &str, trouble: bool) -> Tone {
+    match step {
+        "in_place" | "ready" | "prepared" => Tone::Good,
+        _ if trouble => Tone::Bad,
+        _ => Tone::Dim,
+    }
 }
 
 /// What was told long ago is told again to who follows anew: only what is so now counts.
@@ -127,11 +288,7 @@ fn show(event: &Event, ui: &Ui) {
             Note::Note(text) => ui.say(&format!("{host}: {text}")),
         },
         Event::Host { host, step, trouble } => {
-            let tone = match step.as_str() {
-                "in_place" | "well" | "ready" | "prepared" => Tone::Good,
-                _ if trouble.is_some() => Tone::Bad,
-                _ => Tone::Dim,
-            };
+            let tone = tone(step, trouble.is_some());
             let trouble = trouble.as_ref().map_or_else(String::new, |trouble| format!(": {trouble}"));
             ui.say(&format!("{host}  {}{trouble}", ui.tone_aside(tone, &step.replace('_', " "))));
         }

@@ -1,6 +1,8 @@
 //! The hosts of a control plane: `greenroom status` where one is known.
 
 use greenroom_core::api::{Host, Hosts};
+use greenroom_core::path::Shown;
+use greenroom_core::wire::HostStatus;
 
 use crate::args::Global;
 use crate::error::{Failure, status};
@@ -33,14 +35,40 @@ fn line(host: &Host, width: usize, now: i64, ui: &Ui) -> String {
             ui.tone(Tone::Bad, &since)
         }
     };
-    let held = host.held_by.as_ref().map_or_else(String::new, |change| format!("  {change} is under way"));
-    let drift = host.status.as_ref().and_then(|status| status["drift"].as_array()).map(Vec::len);
-    let drift = match drift {
-        Some(0) => "  as its record says".to_owned(),
-        Some(count) => format!("  {}", super::super::counted(count, "path") + " differ from its record"),
-        None => String::new(),
+    let version = host.version.as_ref().map_or_else(String::new, |v| format!("  {}", Shown(v.as_bytes())));
+    let mut out = format!("{:width$}  {touch}{version}", host.host);
+    match &host.status {
+        Some(status) => out.push_str(&state(status, now, ui)),
+        None if host.in_touch => out.push_str(&ui.tone(Tone::Dim, "  not looked at yet")),
+        None => {}
+    }
+    if let Some(change) = &host.held_by {
+        out.push_str(&ui.tone(Tone::Warn, &format!("  {change} is under way")));
+    }
+    out + "\n"
+}
+
+/// What a host said of itself: what differs, what it does, what failed. Its words come from elsewhere: they are shown escaped.
+fn state(status: &HostStatus, now: i64, ui: &Ui) -> String {
+    let mut out = match (&status.baseline_at, status.paths + status.beyond_files) {
+        (None, _) => ui.tone(Tone::Dim, "  no record"),
+        (_, 0) => "  as its record says".to_owned(),
+        (_, count) => format!("  {}", ui.tone(Tone::Warn, &super::super::counted(count, "difference"))),
     };
-    format!("{:width$}  {touch}{drift}{held}\n", host.host)
+    if let Some(last) = status.latest.first() {
+        let by = last.actor.as_ref().map_or_else(String::new, |actor| format!(" by {}", Shown(actor.as_bytes())));
+        let at = last.at.parse::<jiff::Timestamp>().map(|at| format!(" {} ago", ago(now - at.as_millisecond())));
+        out.push_str(&format!(", last{by}{}: {}", at.unwrap_or_default(), Shown(last.path.as_bytes())));
+    }
+    if let Some(change) = &status.under_way {
+        out.push_str(&format!("  its {} is under way", Shown(change.as_bytes())));
+    }
+    if let Some(unit) = status.failed.first() {
+        let more =
+            if status.failed_units > 1 { format!(" and {} more", status.failed_units - 1) } else { String::new() };
+        out.push_str(&ui.tone(Tone::Bad, &format!("  {}{more} failed", Shown(unit.as_bytes()))));
+    }
+    out
 }
 
 /// `3 s`, `5 min`, `2 h`, `4 d`

@@ -9,6 +9,7 @@ pub(super) mod on;
 pub(super) mod serve;
 pub(super) mod system;
 pub(super) mod token;
+pub(super) mod upgrade;
 
 use std::fs;
 use std::io::Write as _;

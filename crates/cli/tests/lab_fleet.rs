@@ -4,6 +4,7 @@
 mod fleet;
 
 use std::io::{Read as _, Write as _};
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 
 use std::fs;

@@ -48,6 +48,7 @@ impl World {
             env: Vec::new(),
             now: jiff::Timestamp::now,
             run,
+            servers: std::sync::Arc::new(|| Ok(Vec::new())),
         };
         let agent = Agent::open(options).unwrap();
         Self { dir, agent }

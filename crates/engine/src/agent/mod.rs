@@ -18,10 +18,13 @@
 //! It decides nothing across hosts: that is `core::rollout`, driven by `engine::fleet`, which this room meets only through
 //! `core::wire`. It is no second way to change a host: everything is the engine's verbs.
 
+mod contents;
 mod held;
+mod image;
 mod journal;
 mod link;
 mod order;
+mod rebuild;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +36,8 @@ use greenroom_core::wire::{Answer, Class, Command, Failed, FromAgent, Note, Repo
 use greenroom_host::apply::NoFaults;
 use greenroom_store::ledger::{Actor, Filter, Ledger as _, SqlLedger};
 
+pub use self::contents::Servers;
+pub(crate) use self::contents::of_blobs;
 pub use self::link::{Link, serve};
 
 use self::held::Held;
@@ -52,6 +57,8 @@ pub struct Options {
     pub now: fn() -> jiff::Timestamp,
     /// Runs this program with the words given, as a person on the host would.
     pub run: fn(&[String]) -> std::io::Result<Ran>,
+    /// Where contents come from and go to.
+    pub servers: Arc<Servers>,
 }
 
 /// What a command of this program came to.
@@ -179,6 +186,8 @@ impl Agent {
             Verb::Unwind { change, why } => self.unwind(command, change, why),
             Verb::Run { argv } => self.run(argv),
             Verb::Watch { change, services } => self.watch(change, services, &Told { id: &command.id, say }),
+            Verb::Image(wanted) => self.image(command, wanted, say),
+            Verb::Rebuild(wanted) => self.rebuild(command, wanted, say),
         }
     }
 
@@ -204,6 +213,12 @@ impl Agent {
             Verb::Rehearse(_) => {
                 lost("the agent was restarted while it rehearsed: nothing of that is left", "rehearse again")
             }
+            // What had arrived is not sent again.
+            Verb::Image(_) => lost("the agent was restarted while it sent the image", "greenroom image update again"),
+            Verb::Rebuild(_) => lost(
+                "the agent was restarted while it rebuilt this host: its own record says what is true",
+                "greenroom log --on HOST, and rebuild again",
+            ),
             Verb::Prepare { .. } => lost("the agent was restarted after it prepared: all was released", "apply again"),
             Verb::Commit { change } => self.commit(change),
             Verb::Unwind { change, why } => self.unwind(command, change, why),
@@ -225,7 +240,8 @@ impl Agent {
         let state = State::open(&self.options.state)?;
         // What is volatile and what is data holds on this host from now on, for every command.
         crate::site::declare(self.root(), &self.options.state, order.declared.as_ref())?;
-        let request = order::request(order, &self.options)?;
+        let files = order::Files::fetch(order, &state, &*self.options.servers, &command.id)?;
+        let request = order::request(order, &self.options, files.dir())?;
         let asked = self.asked(&command.person, &format!("rehearse ({})", command.id));
         let told = Told { id: &command.id, say };
         let record = crate::rehearsal::rehearse(&state, &request, &asked, &told)?;
@@ -289,7 +305,7 @@ fn change(verb: &Verb) -> Option<&str> {
         | Verb::Commit { change }
         | Verb::Unwind { change, .. }
         | Verb::Watch { change, .. } => Some(change),
-        Verb::Rehearse(_) | Verb::Run { .. } => None,
+        Verb::Rehearse(_) | Verb::Run { .. } | Verb::Image(_) | Verb::Rebuild(_) => None,
     }
 }
 
@@ -323,7 +339,14 @@ mod tests {
         let (root, state) = (dir.path().join("root"), dir.path().join("state"));
         std::fs::create_dir(&root).unwrap();
         let run = |_: &[String]| Err(std::io::Error::other("nothing is run here"));
-        let options = Options { root, state, env: Vec::new(), now: jiff::Timestamp::now, run };
+        let options = Options {
+            root,
+            state,
+            env: Vec::new(),
+            now: jiff::Timestamp::now,
+            run,
+            servers: Arc::new(|| Ok(Vec::new())),
+        };
         let agent = Agent::open(options).unwrap();
         std::thread::scope(|threads| {
             for thread in 0..4 {

@@ -17,6 +17,8 @@ pub struct Variable {
 
 /// All of them; `cargo xtask gen` puts them into docs/reference.md.
 pub const VARIABLES: &[Variable] = &[
+    Variable { name: "AWS_ACCESS_KEY_ID", help: "lets `serve --blobs s3://…` into the bucket" },
+    Variable { name: "AWS_SECRET_ACCESS_KEY", help: "its secret" },
     Variable {
         name: "GREENROOM_AUTHORITY",
         help: "the file of the authority of the control plane that GREENROOM_SERVER names",
@@ -51,6 +53,12 @@ pub(crate) fn server() -> Option<(String, String, std::path::PathBuf)> {
     let server = env::var("GREENROOM_SERVER").ok().filter(|url| !url.is_empty())?;
     let token = env::var("GREENROOM_TOKEN").unwrap_or_default();
     Some((server, token, env::var_os("GREENROOM_AUTHORITY").unwrap_or_default().into()))
+}
+
+/// What lets the control plane into a bucket; without it the machine's own role does.
+pub(crate) fn s3_credentials() -> Option<(String, String)> {
+    let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    Some((set("AWS_ACCESS_KEY_ID")?, set("AWS_SECRET_ACCESS_KEY")?))
 }
 
 /// Where this user's configuration is.

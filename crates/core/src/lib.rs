@@ -14,6 +14,7 @@
 //! * [`api`]: the bodies of the HTTPS API.
 //! * [`rehearsal`]: the record of a rehearsal and its verdict.
 //! * [`rollout`]: a change of many hosts as one. [`wire`]: what control plane and agents say to each other.
+//! * [`image`]: a host as one value: its manifest, and what follows from two of them.
 //! * [`drift`]: how a host differs from its record, and who did it.
 //! * [`parity`]: how two systems differ, by what it means.
 //! * [`textdiff`], [`hint`]: unified diffs; the nearest valid name.
@@ -27,6 +28,7 @@ pub mod drift;
 pub mod effect;
 pub mod hash;
 pub mod hint;
+pub mod image;
 pub mod manifest;
 pub mod parity;
 pub mod path;

@@ -51,6 +51,7 @@ impl World {
             idle: run,
             program: "/nowhere/greenroom".into(),
             fetch: std::sync::Arc::new(|_, _| Err(std::io::ErrorKind::NotFound.into())),
+            servers: std::sync::Arc::new(|| Ok(Vec::new())),
         };
         let agent = Agent::open(options).unwrap();
         Self { dir, agent }

@@ -87,7 +87,8 @@ impl World {
         for (n, host) in ["web1", "web2", "db1", "new1"].into_iter().enumerate() {
             control.add_certificate(host, &format!("f{n}"), i64::MAX).await.unwrap();
         }
-        Self { fleet: Fleet::new(control, ledger.clone(), "here", now), ledger, _dir: dir }
+        let blobs = Arc::new(greenroom_store::blobs::DirBlobs::open(&dir.path().join("blobs")).unwrap());
+        Self { fleet: Fleet::new(control, ledger.clone(), blobs, "here", now), ledger, _dir: dir }
     }
 
     async fn push(&self, text: &str) -> Result<(), FleetError> {

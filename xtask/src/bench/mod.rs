@@ -1,6 +1,6 @@
 //! `cargo xtask bench [ROW…]`: how fast, each against its named peer in the same run.
 //!
-//! Each row ([`copies`], [`running`], [`changed`], [`delivery`], [`scan`], [`watching`]) prepares a tree in the [`world`], then measures Greenroom
+//! Each row ([`copies`], [`running`], [`changed`], [`delivery`], [`scan`], [`watching`], [`image`]) prepares a tree in the [`world`], then measures Greenroom
 //! and the peer in turn, several times, so that both see the same machine in the same minute. What is compared are medians.
 //! The results are printed and put into `docs/benchmarks.md` ([`report`]); a run of named rows replaces only these. Needs
 //! root and about 25 GB of room for a moment. Measures the release build: a debug build starts it anew.
@@ -10,6 +10,7 @@
 mod changed;
 mod copies;
 mod delivery;
+mod image;
 mod measure;
 mod report;
 mod running;
@@ -43,6 +44,7 @@ const ROWS: &[Row] = &[
     Row { name: "aide", run: scan::aide },
     Row { name: "million", run: scan::million },
     Row { name: "apply", run: delivery::apply },
+    Row { name: "image", run: image::image },
 ];
 
 /// Measures the named rows, or all.

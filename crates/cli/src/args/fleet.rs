@@ -19,6 +19,10 @@ pub struct Serve {
     /// Where the ledger and the state are: sqlite:DIRECTORY, or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "PLACE", default_value = "sqlite:")]
     pub ledger: String,
+    /// Where the contents are: dir:DIRECTORY, or s3://BUCKET[/PREFIX][?endpoint=URL]; below the state directory where nothing is
+    /// said
+    #[arg(long, value_name = "PLACE")]
+    pub blobs: Option<String>,
 }
 
 /// `greenroom join`
@@ -155,6 +159,45 @@ pub struct Approve {
     pub why: Option<String>,
 }
 
+/// `greenroom image`
+#[derive(Debug, Args)]
+pub struct Image {
+    /// What
+    #[command(subcommand)]
+    pub what: ImageWhat,
+}
+
+/// What to do with images.
+#[derive(Debug, Subcommand)]
+pub enum ImageWhat {
+    /// Bring the images of the hosts that --on names up to date: what differs from the last one is sent
+    Update {
+        /// At most so much in a second from each host (500K, 10M)
+        #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+        limit_rate: Option<u64>,
+    },
+    /// The newest image of each host
+    List,
+    /// All images of a host
+    Show {
+        /// The host
+        host: String,
+    },
+}
+
+/// `greenroom rebuild`
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// The host that changes: joined, of the same distribution
+    pub host: String,
+    /// The host that it becomes, but for what names it
+    #[arg(long = "as", value_name = "HOST")]
+    pub of: String,
+    /// Why: goes to the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+}
+
 /// `greenroom system`
 #[derive(Debug, Args)]
 pub struct System {
@@ -177,4 +220,16 @@ pub enum SystemWhat {
     },
     /// What is in force: its revision, its hash, by whom and since when
     Show,
+}
+
+/// Bytes, with K, M or G behind the number for powers of 1024.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (number, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = number.parse().ok().filter(|n| *n > 0).ok_or("it is a number, such as 500K or 10M")?;
+    number.checked_mul(1 << shift).ok_or_else(|| "it is too large".to_owned())
 }

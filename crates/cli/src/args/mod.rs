@@ -9,7 +9,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use greenroom_core::change::parse_duration;
 
-pub use fleet::{Agent, AgentWhat, Approve, Join, Login, Named, Serve, System, SystemWhat, Token, TokenWhat, Upgrade};
+pub use fleet::{
+    Agent, AgentWhat, Approve, Image, ImageWhat, Join, Login, Named, Rebuild, Serve, System, SystemWhat, Token,
+    TokenWhat, Upgrade,
+};
 
 /// Rehearse every production change on a copy of production, put it live, and take it back.
 #[derive(Debug, Parser)]
@@ -134,6 +137,10 @@ pub enum Command {
     Approve(Approve),
     /// The system file of the control plane
     System(System),
+    /// Images of hosts at the control plane: all that a host is, but for data and what is volatile
+    Image(Image),
+    /// Make a fresh host what another one is on record, with its own name, keys and addresses
+    Rebuild(Rebuild),
     /// People of the control plane
     Token(Token),
     /// Send commands to a control plane from now on; the token comes on standard input

@@ -69,6 +69,8 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Command::Abort(args) => fleet::follow::word(&cli.global, &args.id, "abort", cli.global.progress, ui),
         Command::Approve(args) => fleet::follow::approve(&cli.global, args, ui),
         Command::System(args) => fleet::system::run(&cli.global, args, ui),
+        Command::Image(args) => fleet::image::run(&cli.global, args, &[], ui),
+        Command::Rebuild(args) => fleet::image::rebuild(&cli.global, args, ui),
         Command::Token(args) => fleet::token::run(&cli.global, args, ui),
         Command::Login(args) => fleet::token::login(args, ui),
         Command::Completions(args) => {
@@ -86,6 +88,7 @@ fn elsewhere(cli: &Cli, ui: &Ui) -> Result<Option<u8>, Failure> {
     let (global, on) = (&cli.global, &cli.global.on);
     if !on.is_empty() {
         return match &cli.command {
+            Command::Image(args) => fleet::image::run(global, args, on, ui).map(Some),
             Command::Rehearse(args) => fleet::on::rehearse(global, args, on, global.progress, ui).map(Some),
             Command::Agent(Agent { what: Some(AgentWhat::Upgrade(args)) }) => {
                 fleet::upgrade::run(global, args, ui).map(Some)

@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use afar::{Afar, NotFromAfar, from_afar};
 
+use crate::ContentHash;
+use crate::parity::Identity;
 use crate::rehearsal::{Net, Rehearsal};
 use crate::system::Check;
 
@@ -224,6 +226,10 @@ pub enum Verb {
         /// What has to be well, in the order in which it was restarted.
         services: Vec<Watched>,
     },
+    /// Send what is new since the last image of this host.
+    Image(Box<Image>),
+    /// Become what another host is on record, but for what names this one.
+    Rebuild(Box<Rebuild>),
 }
 
 /// A service that has to be well on a host.
@@ -233,6 +239,41 @@ pub struct Watched {
     pub service: String,
     /// How to find out; at least one.
     pub health: Vec<Check>,
+}
+
+/// What is to be sent of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// The manifest of the last image, if there is one.
+    pub since: Option<ContentHash>,
+    /// So many bytes of contents in a second, at most.
+    #[serde(default)]
+    pub limit_rate: Option<u64>,
+}
+
+/// What a host is to become.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebuild {
+    /// The host whose image it is.
+    pub of: String,
+    /// The image's manifest.
+    pub manifest: ContentHash,
+    /// What is known of that host.
+    pub system: ImageOf,
+    /// Why.
+    pub why: Option<String>,
+}
+
+/// What an image is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImageOf {
+    /// The distribution and its version: `debian 12`.
+    pub distribution: String,
+    /// The processor: `x86_64`.
+    pub architecture: String,
+    /// What names the host.
+    #[schemars(skip)]
+    pub identity: Identity,
 }
 
 /// What a host's part of a change is.
@@ -314,6 +355,8 @@ pub struct Rehearse {
     /// What the system file says for the host. The control plane fills it in; what somebody else says here is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub declared: Option<Declared>,
+    /// What the `copy` steps of the change file take, in their order. The contents are among the control plane's.
+    pub files: Vec<Sent>,
 }
 
 /// What a system file says for one host.
@@ -350,6 +393,17 @@ pub enum Boot {
     Yes,
     /// It is not.
     No,
+}
+
+/// A person's file that goes to hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Sent {
+    /// As the change file names it.
+    pub name: String,
+    /// Its content.
+    pub content: ContentHash,
+    /// Its permission bits.
+    pub mode: u32,
 }
 
 /// What came of a command.
@@ -395,6 +449,36 @@ pub enum Answer {
         stdout: String,
         /// Its standard error.
         stderr: String,
+    },
+    /// The image is with the control plane.
+    Imaged {
+        /// Its manifest: a changeset from nothing to all that there is.
+        manifest: ContentHash,
+        /// Paths in it.
+        paths: u64,
+        /// Bytes of all contents, each once.
+        bytes: u64,
+        /// Bytes of the contents that were sent.
+        sent: u64,
+        /// Paths that changed each time they were read, and are not in it.
+        left_out: Vec<String>,
+        /// What it is of.
+        system: ImageOf,
+    },
+    /// The host is what the other one was.
+    Rebuilt {
+        /// The change's name on the host.
+        local: String,
+        /// Paths that were changed.
+        entries: u64,
+        /// Bytes that were fetched.
+        fetched: u64,
+        /// Units that were started, stopped or restarted.
+        services: Vec<String>,
+        /// Paths that name this host, and are its own still.
+        own: Vec<String>,
+        /// What else is worth knowing.
+        notes: Vec<String>,
     },
     /// It was not done.
     Failed(Failed),

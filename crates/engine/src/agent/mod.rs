@@ -22,10 +22,13 @@
 //! It decides nothing across hosts: that is `core::rollout`, driven by `engine::fleet`, which this room meets only through
 //! `core::wire`. It is no second way to change a host: everything is the engine's verbs.
 
+mod contents;
 mod held;
+mod image;
 mod journal;
 mod link;
 mod order;
+mod rebuild;
 mod status;
 mod upgrade;
 mod watch;
@@ -39,6 +42,8 @@ use greenroom_core::wire::{Answer, Class, Command, Failed, FromAgent, Note, Repo
 use greenroom_host::apply::NoFaults;
 use greenroom_store::ledger::{Actor, Filter, Ledger as _, SqlLedger};
 
+pub use self::contents::Servers;
+pub(crate) use self::contents::of_blobs;
 pub use self::link::{Link, serve};
 pub use self::status::of as status;
 pub use self::upgrade::back;
@@ -66,6 +71,8 @@ pub struct Options {
     pub program: PathBuf,
     /// Fetches a piece of a program from the control plane: the program's hash, the number of the piece.
     pub fetch: Fetch,
+    /// Where contents come from and go to.
+    pub servers: Arc<Servers>,
 }
 
 /// Fetches a piece of a program.
@@ -199,6 +206,8 @@ impl Agent {
             Verb::Unwind { change, why } => self.unwind(command, change, why),
             Verb::Run { argv } => self.run(argv),
             Verb::Watch { change, services } => self.watch(change, services, &Told { id: &command.id, say }),
+            Verb::Image(wanted) => self.image(command, wanted, say),
+            Verb::Rebuild(wanted) => self.rebuild(command, wanted, say),
         }
     }
 
@@ -224,6 +233,12 @@ impl Agent {
             Verb::Rehearse(_) => {
                 lost("the agent was restarted while it rehearsed: nothing of that is left", "rehearse again")
             }
+            // What had arrived is not sent again.
+            Verb::Image(_) => lost("the agent was restarted while it sent the image", "greenroom image update again"),
+            Verb::Rebuild(_) => lost(
+                "the agent was restarted while it rebuilt this host: its own record says what is true",
+                "greenroom log --on HOST, and rebuild again",
+            ),
             Verb::Prepare { .. } => lost("the agent was restarted after it prepared: all was released", "apply again"),
             Verb::Commit { change } => self.commit(change),
             Verb::Unwind { change, why } => self.unwind(command, change, why),
@@ -245,7 +260,8 @@ impl Agent {
         let state = State::open(&self.options.state)?;
         // What is volatile and what is data holds on this host from now on, for every command.
         crate::site::declare(self.root(), &self.options.state, order.declared.as_ref())?;
-        let request = order::request(order, &self.options)?;
+        let files = order::Files::fetch(order, &state, &*self.options.servers, &command.id)?;
+        let request = order::request(order, &self.options, files.dir())?;
         let asked = self.asked(&command.person, &format!("rehearse ({})", command.id));
         let told = Told { id: &command.id, say };
         let record = crate::rehearsal::rehearse(&state, &request, &asked, &told)?;
@@ -309,7 +325,7 @@ fn change(verb: &Verb) -> Option<&str> {
         | Verb::Commit { change }
         | Verb::Unwind { change, .. }
         | Verb::Watch { change, .. } => Some(change),
-        Verb::Rehearse(_) | Verb::Run { .. } => None,
+        Verb::Rehearse(_) | Verb::Run { .. } | Verb::Image(_) | Verb::Rebuild(_) => None,
     }
 }
 
@@ -343,10 +359,17 @@ mod tests {
         let (root, state) = (dir.path().join("root"), dir.path().join("state"));
         std::fs::create_dir(&root).unwrap();
         let run = |_: &[String]| Err(std::io::Error::other("nothing is run here"));
-        let fetch: Fetch = Arc::new(|_, _| Err(std::io::ErrorKind::NotFound.into()));
-        let program = PathBuf::from("/nowhere/greenroom");
-        let options =
-            Options { root, state, env: Vec::new(), now: jiff::Timestamp::now, run, idle: run, program, fetch };
+        let options = Options {
+            root,
+            state,
+            env: Vec::new(),
+            now: jiff::Timestamp::now,
+            run,
+            idle: run,
+            program: "/nowhere/greenroom".into(),
+            fetch: Arc::new(|_, _| Err(std::io::ErrorKind::NotFound.into())),
+            servers: Arc::new(|| Ok(Vec::new())),
+        };
         let agent = Agent::open(options).unwrap();
         std::thread::scope(|threads| {
             for thread in 0..4 {

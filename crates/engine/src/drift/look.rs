@@ -9,7 +9,7 @@ use greenroom_core::drift::{Drift, FoundBy, Group};
 use greenroom_core::path::Shown;
 use greenroom_core::{ContentHash, Entry, Kind, Mtime, Node, TreePath};
 use greenroom_host::apply::{Error as HostError, Guard, HostState, NoFaults, Refusal};
-use greenroom_host::baseline::{Baseline, Depth, Difference, Options, Problem as Unknown, Trouble};
+use greenroom_host::baseline::{Baseline, Depth, Difference, Options, Problem as Unknown, Scanned, Trouble};
 use greenroom_host::dpkg::{self, Database};
 use greenroom_host::scan::{ScanError, Tree};
 use greenroom_host::watch::{Attribution, Log, State as Watch};
@@ -154,6 +154,27 @@ pub fn record(
     let guard = host.lock("record this host").map_err(host_error)?;
     let (.., recording) = opened(state, &site, Some(&guard), asked, progress)?;
     Ok(recording)
+}
+
+/// The record of a host and what differs from it, without a word on who did it. The first time the record is made.
+///
+/// # Errors
+/// As [`look`].
+pub(crate) fn scanned(
+    state: &State,
+    site: &Site,
+    asked: &Asked,
+    progress: &dyn Progress,
+) -> Result<(Baseline, Scanned), EngineError> {
+    let host = HostState::open(&site.root).map_err(host_error)?;
+    let guard = host.lock("look at all of this host").map_err(host_error)?;
+    let (baseline, ..) = opened(state, site, Some(&guard), asked, progress)?;
+    // A change waits for nobody's look.
+    drop(guard);
+    let mut scanned = baseline.scan(&Options::new(&site.policy, (asked.now)()))?;
+    // It only spares the next scan some work.
+    let _ = baseline.refresh(std::mem::take(&mut scanned.refresh));
+    Ok((baseline, scanned))
 }
 
 /// A look, with what it was made from.

@@ -44,6 +44,7 @@ pub use select::{Pattern, Selection};
 pub use texts::Texts;
 
 pub(crate) use adopt::recover as recover_adoption;
+pub(crate) use look::scanned;
 pub(crate) use moves::{about_to, bring_up, moved};
 
 pub use greenroom_host::baseline::Depth;
@@ -51,6 +52,20 @@ pub use greenroom_host::baseline::Depth;
 use crate::apply::Edit;
 use crate::{EngineError, State};
 use look::Finding;
+
+/// Where the record of the host at `root` is.
+pub(crate) fn record_of(root: &std::path::Path) -> std::path::PathBuf {
+    greenroom_host::baseline::dir(root)
+}
+
+/// The units that have to read their configuration again after a change of these files.
+pub(crate) fn units_of(
+    site: &crate::site::Site,
+    changeset: &Changeset,
+) -> Result<Vec<greenroom_core::plan::UnitAction>, EngineError> {
+    let database = greenroom_host::dpkg::Database::read(&mut greenroom_host::scan::Tree::open(&site.root)?)?;
+    units::of(site, changeset, database.as_ref())
+}
 
 /// The changeset from the record to the host, of what was chosen.
 fn changeset(found: &mut Finding, chosen: &[usize]) -> Result<Changeset, EngineError> {

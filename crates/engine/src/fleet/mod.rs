@@ -13,11 +13,14 @@
 //!   orders that follow, and writes the ledger at the end. Killed anywhere, another goes on from what is on record.
 //! * `run`: a command of the program on one host.
 //! * `upgrade`: another program for the agents themselves, rolled out as a change is.
+//! * `contents`: what people and hosts may bring and get; `images`: hosts as they are, and one that becomes another.
 //!
 //! This room meets `engine::agent` only through `core::wire`.
 
 mod change;
+mod contents;
 mod drive;
+mod images;
 mod policy;
 mod rehearse;
 mod run;
@@ -28,6 +31,8 @@ use std::sync::Arc;
 
 use greenroom_core::api;
 use greenroom_core::wire::{Answer, Failed};
+use greenroom_store::blobs::pack::PackError;
+use greenroom_store::blobs::{BlobError, BlobStore};
 use greenroom_store::control::{Control, ControlError, Millis};
 use greenroom_store::ledger::{Actor, Draft, Ledger as _, LedgerError, SqlLedger};
 
@@ -38,6 +43,7 @@ pub use self::system::Asker;
 pub struct Fleet {
     control: Control,
     ledger: Arc<SqlLedger>,
+    blobs: Arc<dyn BlobStore>,
     name: Arc<str>,
     now: fn() -> jiff::Timestamp,
 }
@@ -81,6 +87,12 @@ pub enum FleetError {
     /// The ledger.
     #[error("the ledger failed")]
     Ledger(#[from] LedgerError),
+    /// The contents.
+    #[error("the contents failed")]
+    Blobs(#[from] BlobError),
+    /// A stream of contents.
+    #[error(transparent)]
+    Pack(#[from] PackError),
     /// Something in the state can't be read.
     #[error("{what} on record cannot be read")]
     Damaged {
@@ -109,8 +121,14 @@ impl FleetError {
 impl Fleet {
     /// A control plane called `name`; no two that run at the same time have the same.
     #[must_use]
-    pub fn new(control: Control, ledger: Arc<SqlLedger>, name: &str, now: fn() -> jiff::Timestamp) -> Self {
-        Self { control, ledger, name: name.into(), now }
+    pub fn new(
+        control: Control,
+        ledger: Arc<SqlLedger>,
+        blobs: Arc<dyn BlobStore>,
+        name: &str,
+        now: fn() -> jiff::Timestamp,
+    ) -> Self {
+        Self { control, ledger, blobs, name: name.into(), now }
     }
 
     /// What is on record.

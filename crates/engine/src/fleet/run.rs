@@ -73,8 +73,12 @@ impl Fleet {
             Ok(Outcome { id: id.clone(), host: host.clone(), result })
         };
         let outcomes = answers.iter().map(outcome).collect::<Result<Vec<_>, FleetError>>()?;
+        for (host, id, answer) in answers {
+            self.imaged(host, id, answer).await?;
+        }
         self.control.complete(&outcomes, self.now()).await?;
         for (host, id, _) in answers {
+            self.over(host, id).await?;
             if let Some(rehearsal) =
                 id.strip_suffix(host.as_str()).and_then(|rest| rest.strip_suffix('.')).filter(|id| id.starts_with('r'))
                 && self.control.command(id).await?.is_some_and(|command| command.host == *host)

@@ -39,6 +39,14 @@ pub use file::{ManifestError, Reader, Writer};
 pub use meet::{Side, compare, write};
 pub use walk::Walk;
 
+/// What names the system whose tree is at `root`; `running`: it is this machine, and its kernel is asked too.
+///
+/// # Errors
+/// The tree can't be opened.
+pub fn identity(root: &std::path::Path, running: bool) -> std::io::Result<greenroom_core::parity::Identity> {
+    Ok(identity::read(&inside::Inside::open(root)?, running))
+}
+
 /// Why a system could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum ParityError {

@@ -8,4 +8,5 @@ pub mod fs;
 pub mod memory;
 pub mod mount;
 pub mod ns;
+pub mod priority;
 pub mod xattr;

@@ -1,6 +1,6 @@
 //! Requests with JSON, and answers that come line by line.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use crate::tls::Identity;
 
 /// The time to connect and to get an answer to an ordinary request.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// The time for a stream of contents, one way.
+const STREAM: Duration = Duration::from_secs(3600);
 
 /// The largest answer.
 const MAX_ANSWER: u64 = 256 << 20;
@@ -119,6 +122,31 @@ impl Http {
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, HttpError> {
         let request = self.agent.post(format!("{}{path}", self.url));
         self.answer(self.with_token(request).send_json(body))
+    }
+
+    /// `POST` of all that `body` gives, as it comes, with JSON as the answer.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn send<T: DeserializeOwned>(&self, path: &str, mut body: impl Read) -> Result<T, HttpError> {
+        let request = self.agent.post(format!("{}{path}", self.url)).header("content-type", "application/octet-stream");
+        let request = request.config().timeout_send_body(Some(STREAM)).timeout_recv_response(Some(STREAM)).build();
+        self.answer(self.with_token(request).send(ureq::SendBody::from_reader(&mut body)))
+    }
+
+    /// `POST` of JSON, with a stream of bytes as the answer.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn fetch(&self, path: &str, body: &impl Serialize) -> Result<Box<dyn Read + Send>, HttpError> {
+        let request = self.agent.post(format!("{}{path}", self.url));
+        let request = request.config().timeout_recv_body(Some(STREAM)).build();
+        let answer = self.with_token(request).send_json(body);
+        let answer = answer.map_err(|source| HttpError::Reach { url: self.url.clone(), source })?;
+        if !answer.status().is_success() {
+            return self.answer::<()>(Ok(answer)).map(|()| -> Box<dyn Read + Send> { Box::new(std::io::empty()) });
+        }
+        Ok(Box::new(answer.into_body().into_reader()))
     }
 
     /// `DELETE`, with JSON as the answer.

@@ -11,7 +11,7 @@ use greenroom_store::control::Role;
 use greenroom_store::ledger::{Filter, Ledger as _};
 
 use super::table::{Call, Caller, deleting, getting, posting};
-use super::{ApiError, agents, events};
+use super::{ApiError, agents, contents, events};
 use crate::{Shared, auth};
 
 /// How long a person's token is good for where nothing is said, in seconds.
@@ -51,6 +51,7 @@ pub(super) fn calls() -> Vec<Call> {
     ];
     out.extend(events::calls());
     out.extend(agents::calls());
+    out.extend(contents::calls());
     out.extend([
         getting("/v1/system", Role::Viewer, "The system file that is in force, with its revision", system),
         posting("/v1/system", Role::Admin, "Put a system file in force", push_system),

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use greenroom_core::api::Problem;
 use greenroom_core::wire::{Class, Failed};
 use greenroom_engine::fleet::FleetError;
+use greenroom_store::blobs::pack::PackError;
 use greenroom_store::control::ControlError;
 
 /// An HTTP status with a [`Problem`].
@@ -81,6 +82,8 @@ impl From<FleetError> for ApiError {
             FleetError::Forbidden { what, hint } => Self::forbidden(what).hint(hint),
             FleetError::Host(failed) => failed.into(),
             FleetError::Control(error) => error.into(),
+            FleetError::Pack(error @ PackError::Unasked(_)) => Self::forbidden(error.to_string()),
+            FleetError::Pack(error @ PackError::Stream(_)) => Self::bad_request(error.to_string()).because(&error),
             other => Self::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string()).because(&other),
         }
     }

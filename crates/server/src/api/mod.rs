@@ -5,6 +5,7 @@
 
 mod agents;
 mod calls;
+mod contents;
 mod error;
 mod events;
 mod openapi;

@@ -53,6 +53,7 @@ fn operation(call: &Call, generator: &mut schemars::SchemaGenerator, problem: &s
     let good = match &call.answer {
         Answer::Json(shape) => content("application/json", &shape(generator)),
         Answer::Events(shape) => content("text/event-stream", &shape(generator)),
+        Answer::Bytes => json!({ "description": "", "content": { "application/octet-stream": {} } }),
         Answer::Stream => json!({ "description": "the connection becomes a stream" }),
     };
     let status = if matches!(call.answer, Answer::Stream) { "101" } else { "200" };

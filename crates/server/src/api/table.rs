@@ -51,6 +51,8 @@ pub(super) enum Answer {
     Json(Shape),
     /// Server-sent events of this shape.
     Events(Shape),
+    /// Bytes, as they come.
+    Bytes,
     /// The connection becomes a stream.
     Stream,
 }
@@ -66,6 +68,11 @@ impl Caller {
     /// A part of the path.
     pub(super) fn part(&self, name: &str) -> &str {
         self.path.get(name).map_or("", String::as_str)
+    }
+
+    /// A word after the question mark.
+    pub(super) fn asked(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
     }
 
     /// A number after the question mark.

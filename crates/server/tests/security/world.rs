@@ -63,7 +63,8 @@ pub(crate) fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
 impl World {
     async fn new(dir: tempfile::TempDir, ledger: Arc<SqlLedger>, limits: Limits) -> Self {
         let control = Control::open(dir.path()).await.unwrap();
-        let fleet = Fleet::new(control, ledger, "cp", jiff::Timestamp::now);
+        let blobs = Arc::new(greenroom_store::blobs::DirBlobs::open(&dir.path().join("blobs")).unwrap());
+        let fleet = Fleet::new(control, ledger, blobs, "cp", jiff::Timestamp::now);
         let made = Authority::create("test", fleet.now() / 1000).unwrap();
         let authority = Authority::load(made.certificate().to_owned(), made.key().to_owned()).unwrap();
         let shared = Shared::new(fleet, made, vec!["https://localhost:7443".to_owned()]);

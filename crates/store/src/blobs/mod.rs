@@ -13,11 +13,12 @@
 //! What may be collected as garbage is not known here.
 //!
 //! Rooms: `dir` keeps them in a directory (with `scratch`, where they are half-written, and `layers`, trees that entered as a
-//! whole), `s3` in a bucket.
+//! whole), `s3` in a bucket. [`pack`] is how many go over a network.
 
 mod dir;
 mod layer;
 mod layers;
+pub mod pack;
 mod s3;
 mod scratch;
 

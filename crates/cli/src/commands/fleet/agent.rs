@@ -38,6 +38,7 @@ pub(in crate::commands) fn run(global: &Global, ui: &Ui) -> Result<u8, Failure> 
         idle: run_idle,
         program: std::env::current_exe()?,
         fetch: fetch(global.state.clone()),
+        servers: Arc::new(servers(global.state.clone())),
     };
     let agent = Arc::new(Agent::open(options)?);
     let urls =
@@ -71,6 +72,18 @@ pub(in crate::commands) fn run(global: &Global, ui: &Ui) -> Result<u8, Failure> 
     // A change that waits at its gate is released with the process: nothing of it was touched.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(status::DONE)
+}
+
+/// The control plane's addresses, with the certificate as it is now.
+fn servers(state: PathBuf) -> impl Fn() -> std::io::Result<Vec<Http>> + Send + Sync {
+    move || {
+        let known = Membership::read(&state).map_err(|failure| std::io::Error::other(failure.message))?;
+        let open = |text: &String| {
+            let url = Url::parse(text).map_err(std::io::Error::other)?;
+            Http::new(url, &known.authority, Some(&known.identity()), None).map_err(std::io::Error::other)
+        };
+        known.urls.iter().map(open).collect()
+    }
 }
 
 /// Renews the certificate when a third of its time has gone by.

@@ -4,6 +4,7 @@ pub(super) mod agent;
 pub(super) mod enrol;
 pub(super) mod follow;
 pub(super) mod hosts;
+pub(super) mod image;
 pub(super) mod join;
 pub(super) mod on;
 pub(super) mod serve;

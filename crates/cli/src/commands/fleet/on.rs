@@ -1,8 +1,13 @@
 //! `--on HOST`: a command as it would be run on that host.
 
-use greenroom_core::api::{Begun, NewRehearsal, Ran, Run};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use greenroom_core::api::{Begun, Contents, Missing, NewRehearsal, Ran, Received, Run};
 use greenroom_core::rehearsal::Net;
-use greenroom_core::wire;
+use greenroom_core::{ContentHash, wire};
+use greenroom_net::client::Http;
+use greenroom_store::blobs::pack::Packer;
 
 use crate::args::{BootArg, Global, NetArg, Progress, Rehearse};
 use crate::error::Failure;
@@ -29,19 +34,21 @@ pub(in crate::commands) fn rehearse(
 ) -> Result<u8, Failure> {
     let http = crate::remote::open(global)?;
     super::system::compare(&http, ui)?;
-    let wanted = NewRehearsal { on: on.to_vec(), rehearse: order(args)? };
+    let (rehearse, files) = order(args)?;
+    bring(&http, &files, ui)?;
+    let wanted = NewRehearsal { on: on.to_vec(), rehearse };
     let begun: Begun = http.post("/v1/rehearsals", &wanted)?;
     ui.say(&format!("{} on {}", begun.id, begun.hosts.join(", ")));
     super::follow::until_over(&http, &begun.id, progress, ui)
 }
 
-fn order(args: &Rehearse) -> Result<wire::Rehearse, Failure> {
+fn order(args: &Rehearse) -> Result<(wire::Rehearse, Vec<(ContentHash, PathBuf)>), Failure> {
     if args.shell || args.keep {
         return Err(Failure::usage("--shell and --keep are for the host that one is on").hint("log in there"));
     }
-    let file = match &args.change {
-        None => None,
-        Some(path) => Some(change_file(path)?),
+    let (file, files) = match &args.change {
+        None => (None, Vec::new()),
+        Some(path) => change_file(path).map(|(text, files)| (Some(text), files))?,
     };
     let text = |word: &std::ffi::OsString| {
         word.to_str().map(str::to_owned).ok_or_else(|| Failure::usage("a command for another host has to be UTF-8"))
@@ -52,7 +59,8 @@ fn order(args: &Rehearse) -> Result<wire::Rehearse, Failure> {
             Failure::usage("there is nothing to rehearse").hint("greenroom rehearse --on all -- apt-get -y upgrade")
         );
     }
-    Ok(wire::Rehearse {
+    let sent = files.iter().map(|file| file.sent.clone()).collect();
+    let order = wire::Rehearse {
         argv,
         file,
         tests: args.tests.clone(),
@@ -72,17 +80,49 @@ fn order(args: &Rehearse) -> Result<wire::Rehearse, Failure> {
         why: args.why.clone(),
         share: args.share,
         declared: None,
-    })
+        files: sent,
+    };
+    Ok((order, files.into_iter().map(|file| (file.sent.content, file.path)).collect()))
 }
 
-/// Reads a change file here, so that what is wrong with it is said with its line.
-fn change_file(path: &std::path::Path) -> Result<String, Failure> {
+/// A file of a `copy` step.
+struct File {
+    sent: wire::Sent,
+    path: PathBuf,
+}
+
+/// Reads a change file here, so that what is wrong with it is said with its line, and what its `copy` steps take.
+fn change_file(path: &Path) -> Result<(String, Vec<File>), Failure> {
     use greenroom_engine::rehearsal::What;
-    if let What::File { file, .. } = super::super::rehearse::change_file(path)?
-        && !file.files_needed().is_empty()
-    {
-        return Err(Failure::usage("a change file with `copy` steps cannot go to other hosts yet")
-            .hint("write the file with a `run` step"));
+    let mut files = Vec::new();
+    if let What::File { file, dir } = super::super::rehearse::change_file(path)? {
+        for needed in file.files_needed() {
+            let path = dir.join(&needed.path);
+            let failed = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+            let content = ContentHash::of(&std::fs::read(&path).map_err(failed)?);
+            let mode = std::fs::metadata(&path).map_err(failed)?.permissions().mode() & 0o7777;
+            files.push(File { sent: wire::Sent { name: needed.path.clone(), content, mode }, path });
+        }
     }
-    Ok(std::fs::read_to_string(path)?)
+    Ok((std::fs::read_to_string(path)?, files))
+}
+
+/// Brings what the control plane does not have of a person's files.
+fn bring(http: &Http, files: &[(ContentHash, PathBuf)], ui: &Ui) -> Result<(), Failure> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let contents = files.iter().map(|(content, _)| *content).collect();
+    let missing: Missing = http.post("/v1/contents/missing", &Contents { contents })?;
+    let mut packer = Packer::new(Vec::new())?;
+    for (content, path) in files.iter().filter(|(content, _)| missing.missing.contains(content)) {
+        ui.say(&format!("sending {}", path.display()));
+        let mut file = std::fs::File::open(path)?;
+        packer.put(*content, file.metadata()?.len(), &mut file)?;
+    }
+    let received: Received = http.send("/v1/contents", &*packer.end()?)?;
+    match files.iter().find(|(content, _)| received.changed.contains(content)) {
+        Some((_, path)) => Err(Failure::usage(format!("{} changed while it was sent", path.display()))),
+        None => Ok(()),
+    }
 }

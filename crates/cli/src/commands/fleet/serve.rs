@@ -9,6 +9,7 @@ use greenroom_engine::fleet::{Fleet, FleetError};
 use greenroom_net::client::Url;
 use greenroom_net::tls::Authority;
 use greenroom_server::{Limits, Shared, hash_of_secret, new_token};
+use greenroom_store::blobs::{BlobStore, DirBlobs, S3Address, S3Blobs};
 use greenroom_store::control::{Control, ControlError, Role};
 use greenroom_store::ledger::SqlLedger;
 use tokio::net::TcpListener;
@@ -28,7 +29,8 @@ pub(in crate::commands) fn run(global: &Global, args: &Serve, ui: &Ui) -> Result
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
     // Both have a runtime of their own kind: the ledger waits where it is called.
     let ledger = Arc::new(ledger(&args.ledger, &dir)?);
-    runtime.block_on(serve(global, args, &urls, ledger, &dir, ui))?;
+    let blobs = blobs(args.blobs.as_deref(), &dir)?;
+    runtime.block_on(serve(global, args, &urls, (ledger, blobs), &dir, ui))?;
     Ok(status::DONE)
 }
 
@@ -58,11 +60,29 @@ fn ledger(text: &str, dir: &Path) -> Result<SqlLedger, Failure> {
     opened.map_err(Failure::fault)
 }
 
+/// Where the contents are: `dir:PATH`, or `s3://…`.
+fn blobs(text: Option<&str>, dir: &Path) -> Result<Arc<dyn BlobStore>, Failure> {
+    let own = format!("dir:{}", dir.join("blobs").display());
+    let text = text.unwrap_or(&own);
+    if let Some(path) = text.strip_prefix("dir:").filter(|path| !path.is_empty()) {
+        return Ok(Arc::new(DirBlobs::open(Path::new(path)).map_err(Failure::fault)?));
+    }
+    if !text.starts_with("s3://") {
+        return Err(Failure::usage(format!("`{text}` is no place for contents"))
+            .hint("dir:DIRECTORY, or s3://BUCKET[/PREFIX][?endpoint=URL]"));
+    }
+    let mut address = S3Address::parse(text).map_err(|why| Failure::usage(format!("{text}: {why}")))?;
+    address.credentials = crate::env::s3_credentials();
+    let scratch = dir.join("scratch");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&scratch)?;
+    Ok(Arc::new(S3Blobs::open(&address, &scratch).map_err(Failure::fault)?))
+}
+
 async fn serve(
     global: &Global,
     args: &Serve,
     urls: &[Url],
-    ledger: Arc<SqlLedger>,
+    (ledger, blobs): (Arc<SqlLedger>, Arc<dyn BlobStore>),
     dir: &Path,
     ui: &Ui,
 ) -> Result<(), Failure> {
@@ -76,7 +96,7 @@ async fn serve(
     })?;
     let address = listener.local_addr()?;
     let name = format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), address.port());
-    let fleet = Fleet::new(control, ledger, &name, jiff::Timestamp::now);
+    let fleet = Fleet::new(control, ledger, blobs, &name, jiff::Timestamp::now);
     let authority = authority(&fleet, dir).await?;
     let own = Url::parse(&format!("https://localhost:{}", address.port())).map_err(Failure::usage)?;
     first_token(&fleet, &authority, &own, &Access::of_server(global)).await?;

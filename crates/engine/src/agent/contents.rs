@@ -1,0 +1,215 @@
+//! Contents between this host and the control plane, over its HTTPS API: what a command lets this host read is fetched, what it
+//! asks this host for is sent. Either way in packs, of which each that has arrived is not sent again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use greenroom_core::api::{Contents, Missing, Problem, Received};
+use greenroom_core::{Changeset, ContentHash, TreePath, changeset};
+use greenroom_host::scan::Tree;
+use greenroom_net::client::{Http, HttpError};
+use greenroom_store::blobs::pack::{Packer, unpack};
+use greenroom_store::blobs::{BlobError, BlobStore as _};
+
+use crate::{EngineError, State};
+
+/// Gives the control plane, at each of its addresses, as it can be asked now: the agent's certificate is renewed while it runs.
+pub type Servers = dyn Fn() -> io::Result<Vec<Http>> + Send + Sync;
+
+/// Bytes of contents in one pack.
+const PACK: u64 = 256 << 20;
+
+/// Contents in one pack that is fetched: their names are in one request.
+const NAMES: usize = 20_000;
+
+/// What is sent or fetched for one command.
+pub(super) struct Exchange {
+    servers: Vec<Http>,
+    command: String,
+}
+
+/// A content of this host, and where it is.
+pub(super) struct Here {
+    pub(super) content: ContentHash,
+    pub(super) path: TreePath,
+    pub(super) size: u64,
+}
+
+impl Exchange {
+    pub(super) fn new(servers: &Servers, command: &str) -> Result<Self, EngineError> {
+        let servers = servers().map_err(EngineError::system("read what the control plane knows this host by"))?;
+        Ok(Self { servers, command: command.to_owned() })
+    }
+
+    /// Asks at one address after the other until one can be reached.
+    fn ask<T>(&self, mut ask: impl FnMut(&Http, &str) -> Result<T, HttpError>) -> Result<T, EngineError> {
+        let path = format!("/v1/agent/commands/{}", self.command);
+        let mut last = None;
+        for http in &self.servers {
+            match ask(http, &path) {
+                Err(error @ HttpError::Reach { .. }) => last = Some(error),
+                other => return other.map_err(failed),
+            }
+        }
+        Err(last.map_or_else(|| EngineError::refused("the control plane has no address", "greenroom join"), failed))
+    }
+
+    /// Fetches what of these contents the store does not have; how many bytes that was.
+    pub(super) fn fetch(&self, state: &State, wanted: &BTreeMap<ContentHash, u64>) -> Result<u64, EngineError> {
+        let mut missing = Vec::new();
+        for (content, size) in wanted {
+            if !state.blobs.contains(*content).map_err(of_blobs(state))? {
+                missing.push((*content, *size));
+            }
+        }
+        let mut bytes = 0;
+        for pack in packs(&missing, |one| one.1) {
+            let names: BTreeSet<ContentHash> = pack.iter().map(|one| one.0).collect();
+            let body = Contents { contents: names.iter().copied().collect() };
+            let stream = self.ask(|http, path| http.fetch(&format!("{path}/fetch"), &body))?;
+            let got = unpack(BufReader::new(stream), &state.blobs, |content, _| names.contains(&content));
+            let got = got.map_err(|error| broken("fetch contents from the control plane", error))?;
+            bytes += got.bytes;
+            if got.stored < names.len() as u64 {
+                let what = format!("{} of {} contents did not come", names.len() as u64 - got.stored, names.len());
+                return Err(EngineError::refused(what, "try again: what has arrived is not sent again"));
+            }
+        }
+        state.blobs.sync().map_err(of_blobs(state))?;
+        Ok(bytes)
+    }
+
+    /// Sends a manifest, or what leads to it from the one that the control plane has; what of its contents is missing there.
+    pub(super) fn manifest(
+        &self,
+        manifest: &Changeset,
+        since: Option<(ContentHash, &Changeset)>,
+    ) -> Result<Vec<ContentHash>, EngineError> {
+        let mut encoded = Vec::new();
+        changeset::codec::encode(since.map_or(manifest, |(_, delta)| delta), &mut |piece| encoded.extend(piece));
+        let packed = (|| {
+            let mut packer = Packer::new(Vec::new())?;
+            packer.put(ContentHash::of(&encoded), encoded.len() as u64, &mut &*encoded)?;
+            packer.end()
+        })();
+        let packed: Vec<u8> = packed.map_err(EngineError::system("pack the manifest"))?;
+        let since = since.map_or_else(String::new, |(base, _)| format!("&since={base}"));
+        let query = format!("manifest?manifest={}{since}", manifest.id());
+        let answer: Missing = self.ask(|http, path| http.send(&format!("{path}/{query}"), &*packed))?;
+        Ok(answer.missing)
+    }
+
+    /// Sends contents of the tree at `root`; those that were something else when they were read come back. `limit` is in bytes
+    /// a second, as they go over the network.
+    pub(super) fn send(
+        &self,
+        root: &Path,
+        contents: &[Here],
+        limit: Option<u64>,
+        told: &dyn Fn(u64),
+    ) -> Result<BTreeSet<ContentHash>, EngineError> {
+        let mut changed = BTreeSet::new();
+        let mut sent = 0;
+        for pack in packs(contents, |one| one.size) {
+            let received: Received = self.ask(|http, path| {
+                std::thread::scope(|scope| {
+                    let (reader, writer) = io::pipe().map_err(|error| local(http, error))?;
+                    let packing = scope.spawn(move || pack_of(root, pack, io::BufWriter::new(writer)));
+                    let answer = http.send(&format!("{path}/contents"), Slow::new(reader, limit));
+                    match packing.join() {
+                        // The other end's word comes first: that it hung up is why the packing failed.
+                        Ok(Err(error)) if answer.is_ok() => Err(local(http, error)),
+                        _ => answer,
+                    }
+                })
+            })?;
+            changed.extend(received.changed);
+            sent += pack.iter().map(|one| one.size).sum::<u64>();
+            told(sent);
+        }
+        Ok(changed)
+    }
+}
+
+/// Something failed on this host.
+fn local(http: &Http, error: io::Error) -> HttpError {
+    HttpError::Answer { url: http.url().clone(), source: Box::new(error) }
+}
+
+/// Divides what goes over the network.
+fn packs<T>(all: &[T], size: impl Fn(&T) -> u64) -> Vec<&[T]> {
+    let (mut out, mut begin, mut bytes) = (Vec::new(), 0, 0);
+    for (at, one) in all.iter().enumerate() {
+        if at > begin && (bytes + size(one) > PACK || at - begin >= NAMES) {
+            out.push(&all[begin..at]);
+            (begin, bytes) = (at, 0);
+        }
+        bytes += size(one);
+    }
+    if begin < all.len() {
+        out.push(&all[begin..]);
+    }
+    out
+}
+
+/// Packs contents. One whose file cannot be opened any more goes as nothing: the other end sees that it is something else.
+fn pack_of(root: &Path, contents: &[Here], out: impl Write) -> io::Result<()> {
+    let mut tree = Tree::open(root).map_err(io::Error::other)?;
+    let mut packer = Packer::new(out)?;
+    for one in contents {
+        match tree.open_file(&one.path) {
+            Ok(Some(mut file)) => packer.put(one.content, one.size, &mut file)?,
+            Ok(None) | Err(_) => packer.put(one.content, 0, &mut io::empty())?,
+        }
+    }
+    packer.end()?.flush()
+}
+
+/// A reader that gives no more than so many bytes a second.
+struct Slow<R> {
+    from: R,
+    limit: Option<u64>,
+    began: Instant,
+    given: u64,
+}
+
+impl<R> Slow<R> {
+    fn new(from: R, limit: Option<u64>) -> Self {
+        Self { from, limit: limit.filter(|limit| *limit > 0), began: Instant::now(), given: 0 }
+    }
+}
+
+impl<R: Read> Read for Slow<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(limit) = self.limit else { return self.from.read(buffer) };
+        let due = Duration::from_secs_f64(self.given as f64 / limit as f64);
+        std::thread::sleep(due.saturating_sub(self.began.elapsed()));
+        let some = buffer.len().min(usize::try_from(limit / 10 + 1).unwrap_or(buffer.len()));
+        let got = self.from.read(&mut buffer[..some])?;
+        self.given += got as u64;
+        Ok(got)
+    }
+}
+
+/// What the store of this state says.
+pub(crate) fn of_blobs(state: &State) -> impl FnOnce(BlobError) -> EngineError + use<> {
+    let path = state.dir().join("blobs");
+    move |source| EngineError::Damaged { path, source: Box::new(source) }
+}
+
+fn broken(doing: &str, error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
+    EngineError::System { doing: doing.to_owned(), source: io::Error::other(error) }
+}
+
+/// What the control plane says to a request.
+fn failed(error: HttpError) -> EngineError {
+    if let HttpError::Status { body, .. } = &error
+        && let Ok(problem) = serde_json::from_str::<Problem>(body)
+    {
+        let hint = problem.hints.into_iter().next();
+        return EngineError::Refused { what: format!("the control plane says: {}", problem.error), hint };
+    }
+    broken("exchange contents with the control plane", error)
+}

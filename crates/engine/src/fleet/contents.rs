@@ -1,0 +1,238 @@
+//! The control plane's contents: what people bring, what hosts bring and get.
+//!
+//! A host is let at contents by a command that is in its mailbox and not done, and by nothing else ([`Fleet::readable`],
+//! [`Fleet::receive`]): it reads what that command needs, and writes what the command asks it for. Another host's command is for
+//! it as if there were none.
+//!
+//! What reads and writes the store here waits for a disk or a bucket: it is called where that holds nobody up.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use greenroom_core::image::{Manifest, advanced, contents, is_manifest};
+use greenroom_core::wire::{Command, Verb};
+use greenroom_core::{ContentHash, api, changeset};
+use greenroom_store::blobs::pack::{PackError, Packer, unpack};
+use greenroom_store::blobs::{BlobError, BlobStore};
+use greenroom_store::control::CommandState;
+use serde::{Deserialize, Serialize};
+
+use super::{Fleet, FleetError};
+
+/// The longest manifest, in bytes.
+const MANIFEST: u64 = 512 << 20;
+
+/// The kind of document that says which manifest a command is sending the contents of.
+const OFFER: &str = "image-offer";
+
+/// What a host offers.
+#[derive(Serialize, Deserialize)]
+struct Offer {
+    manifest: ContentHash,
+}
+
+impl Fleet {
+    /// What a command that is under way wants of its host.
+    pub(super) async fn under_way(&self, host: &str, id: &str) -> Result<Verb, FleetError> {
+        let command = self.control.command(id).await?;
+        let command = command.filter(|command| command.host == host && command.state != CommandState::Done);
+        let command = command.ok_or_else(|| FleetError::Unknown(format!("{host} has no command {id} under way")))?;
+        let command: Command = serde_json::from_str(&command.body).map_err(FleetError::damaged("the command"))?;
+        Ok(command.verb)
+    }
+
+    /// The contents that a host may read for a command.
+    ///
+    /// # Errors
+    /// It has no such command; the state's.
+    pub async fn readable(&self, host: &str, id: &str) -> Result<BTreeSet<ContentHash>, FleetError> {
+        match self.under_way(host, id).await? {
+            Verb::Rehearse(order) => Ok(order.files.iter().map(|sent| sent.content).collect()),
+            Verb::Rebuild(wanted) => {
+                let manifest = self.manifest(wanted.manifest).await?;
+                Ok(contents(&manifest).into_keys().chain([wanted.manifest]).collect())
+            }
+            _ => Ok(BTreeSet::new()),
+        }
+    }
+
+    /// The manifest of this name.
+    pub(super) async fn manifest(&self, id: ContentHash) -> Result<Manifest, FleetError> {
+        self.with_blobs(move |blobs| read_manifest(blobs, id)).await
+    }
+
+    /// Does something that waits for the contents' disk where that holds nobody up.
+    pub(super) async fn with_blobs<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn BlobStore) -> Result<T, FleetError> + Send + 'static,
+    ) -> Result<T, FleetError> {
+        let blobs = Arc::clone(&self.blobs);
+        match tokio::task::spawn_blocking(move || work(&*blobs)).await {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Writes contents into a stream; `names` is what was asked for. Blocks.
+    ///
+    /// # Errors
+    /// One of them is not there, or the stream is broken.
+    pub fn pack(&self, names: &[ContentHash], out: impl Write) -> Result<(), FleetError> {
+        let mut packer = Packer::new(out).map_err(PackError::Stream)?;
+        for name in names {
+            let mut content = self.blobs.open(*name)?;
+            let length = content.metadata().map_err(PackError::Stream)?.len();
+            packer.put(*name, length, &mut content).map_err(PackError::Stream)?;
+        }
+        packer.end().map_err(PackError::Stream)?.flush().map_err(PackError::Stream)?;
+        Ok(())
+    }
+
+    /// What of these contents is not here.
+    ///
+    /// # Errors
+    /// The contents'.
+    pub async fn missing(&self, names: Vec<ContentHash>) -> Result<Vec<ContentHash>, FleetError> {
+        self.with_blobs(move |blobs| Ok(absent(blobs, names)?)).await
+    }
+
+    /// Stores contents that a person brings.
+    ///
+    /// # Errors
+    /// The stream's, the contents'.
+    pub async fn bring(&self, stream: impl Read + Send + 'static) -> Result<api::Received, FleetError> {
+        self.with_blobs(move |blobs| received(blobs, stream, |_| true)).await
+    }
+
+    /// Takes the manifest that a host offers for a command, or what leads to it from `since`; what of its contents is to be sent.
+    ///
+    /// # Errors
+    /// Nobody asked it for one, or it is none.
+    pub async fn offered(
+        &self,
+        host: &str,
+        id: &str,
+        manifest: ContentHash,
+        since: Option<ContentHash>,
+        stream: impl Read + Send + 'static,
+    ) -> Result<Vec<ContentHash>, FleetError> {
+        if !matches!(self.under_way(host, id).await?, Verb::Image(_)) {
+            return Err(FleetError::Unknown(format!("{id} asks for no image")));
+        }
+        let known = self.base(host, since).await?;
+        let missing = self.with_blobs(move |blobs| offered(blobs, manifest, known, stream)).await?;
+        let offer = serde_json::to_string(&Offer { manifest }).map_err(FleetError::damaged("the offer"))?;
+        self.control.put_document(OFFER, id, &offer, self.now()).await?;
+        Ok(missing)
+    }
+
+    /// A host leads on only from its own images.
+    async fn base(&self, host: &str, since: Option<ContentHash>) -> Result<Option<ContentHash>, FleetError> {
+        let Some(since) = since else { return Ok(None) };
+        let known = self.images_of(host).await?.iter().any(|image| image.manifest == since);
+        if known {
+            return Ok(Some(since));
+        }
+        Err(FleetError::refused("that is no image of this host", "send the whole manifest"))
+    }
+
+    /// Stores the contents that a host sends for the manifest that it offered.
+    ///
+    /// # Errors
+    /// It sends something else; the stream's, the contents'.
+    pub async fn receive(
+        &self,
+        host: &str,
+        id: &str,
+        stream: impl Read + Send + 'static,
+    ) -> Result<api::Received, FleetError> {
+        let manifest = self.offer(host, id).await?;
+        self.with_blobs(move |blobs| {
+            let wanted = contents(&read_manifest(blobs, manifest)?);
+            received(blobs, stream, |name| wanted.contains_key(&name))
+        })
+        .await
+    }
+
+    /// The manifest that a host offered for a command that is under way.
+    pub(super) async fn offer(&self, host: &str, id: &str) -> Result<ContentHash, FleetError> {
+        self.under_way(host, id).await?;
+        let offer = self.control.document(OFFER, id).await?;
+        let offer = offer.ok_or_else(|| FleetError::Unknown(format!("{id} has no manifest yet")))?;
+        let offer: Offer = serde_json::from_str(&offer).map_err(FleetError::damaged("the offer"))?;
+        Ok(offer.manifest)
+    }
+
+    /// The offer is taken, or was none.
+    pub(super) async fn forget_offer(&self, id: &str) -> Result<(), FleetError> {
+        self.control.drop_document(OFFER, id).await?;
+        Ok(())
+    }
+}
+
+fn read_manifest(blobs: &dyn BlobStore, id: ContentHash) -> Result<Manifest, FleetError> {
+    let bytes = blobs.read_range(id, 0, MANIFEST)?;
+    let manifest = changeset::codec::decode(&bytes).ok().filter(is_manifest);
+    manifest.filter(|_| ContentHash::of(&bytes) == id).ok_or_else(|| BlobError::Absent(id).into())
+}
+
+fn absent(blobs: &dyn BlobStore, names: impl IntoIterator<Item = ContentHash>) -> Result<Vec<ContentHash>, BlobError> {
+    let mut out = Vec::new();
+    for name in names {
+        if !blobs.contains(name)? {
+            out.push(name);
+        }
+    }
+    Ok(out)
+}
+
+fn received(
+    blobs: &dyn BlobStore,
+    stream: impl Read,
+    mut wanted: impl FnMut(ContentHash) -> bool,
+) -> Result<api::Received, FleetError> {
+    let unpacked = unpack(stream, blobs, |name, _| wanted(name));
+    // What came before the stream broke need not come again.
+    blobs.sync()?;
+    let unpacked = unpacked?;
+    Ok(api::Received { stored: unpacked.stored, changed: unpacked.changed })
+}
+
+/// Reads what is offered, and says what of it is missing.
+fn offered(
+    blobs: &dyn BlobStore,
+    manifest: ContentHash,
+    since: Option<ContentHash>,
+    stream: impl Read,
+) -> Result<Vec<ContentHash>, FleetError> {
+    let no = |what: &str| FleetError::usage(what, "control plane and agent may be of different versions");
+    let mut came = None;
+    unpack(stream, blobs, |name, length| came.replace(name).is_none() && length <= MANIFEST)?;
+    let came = came.ok_or_else(|| no("there is no manifest in it"))?;
+    let Some(base) = since else {
+        if came != manifest {
+            return Err(no("it is another manifest than was promised"));
+        }
+        return Ok(absent(blobs, contents(&read_manifest(blobs, manifest)?).into_keys())?);
+    };
+    let bytes = blobs.read_range(came, 0, MANIFEST)?;
+    let delta = changeset::codec::decode(&bytes).map_err(|error| no(&error.to_string()))?;
+    let base = read_manifest(blobs, base)?;
+    let whole = advanced(&base, &delta).filter(|whole| whole.id() == manifest);
+    let whole = whole.ok_or_else(|| FleetError::refused("it does not lead from that image", "send all of it"))?;
+    let mut encoded = Vec::new();
+    changeset::codec::encode(&whole, &mut |piece| encoded.extend(piece));
+    blobs.put_bytes(&encoded)?;
+    if came != manifest {
+        blobs.remove(came)?;
+    }
+    // What the last image has is here.
+    let known = contents(&base);
+    Ok(absent(blobs, contents(&delta).into_keys().filter(|name| !known.contains_key(name)))?)
+}
+
+/// What of a manifest's contents is not here.
+pub(super) fn incomplete(blobs: &dyn BlobStore, manifest: ContentHash) -> Result<Vec<ContentHash>, FleetError> {
+    Ok(absent(blobs, contents(&read_manifest(blobs, manifest)?).into_keys())?)
+}

@@ -1,0 +1,307 @@
+//! Images of hosts: brought up to date, listed; and a host that becomes what another one is on record.
+//!
+//! An image is a document: its manifest's name and what is known of it. Its contents are among the control plane's, each once
+//! for all hosts and images. It is on record when every one of them is there.
+
+use std::collections::BTreeMap;
+
+use greenroom_core::api;
+use greenroom_core::wire::{self, Answer, Class, Command, Failed, Verb};
+use greenroom_store::control::{Millis, NewCommand};
+use greenroom_store::ledger::{Draft, Filter, Ledger as _};
+use serde::{Deserialize, Serialize};
+
+use super::contents::incomplete;
+use super::{Fleet, FleetError, answer};
+
+/// The kinds of documents.
+const IMAGE: &str = "image";
+const RUN: &str = "image-run";
+const REBUILD: &str = "rebuild";
+
+/// Images that are being brought up to date.
+#[derive(Serialize, Deserialize)]
+struct Run {
+    person: String,
+    at: Millis,
+    hosts: Vec<String>,
+}
+
+/// A rebuild that was begun.
+#[derive(Serialize, Deserialize)]
+struct Order {
+    person: String,
+    at: Millis,
+    host: String,
+    of: String,
+    image: String,
+    image_at: Millis,
+    later: Vec<String>,
+    why: Option<String>,
+}
+
+/// An image's name among the documents: those of a host, one after the other.
+fn document(host: &str, id: &str) -> String {
+    format!("{host}/{:0>12}", id.trim_start_matches('g'))
+}
+
+impl Fleet {
+    /// Brings the images of hosts up to date.
+    ///
+    /// # Errors
+    /// There is no such host; the state's.
+    pub async fn image(&self, wanted: &api::NewImages, person: &str) -> Result<api::Begun, FleetError> {
+        let held = self.system().await?;
+        let hosts = self.select(&wanted.on, held.as_ref()).await?;
+        let id = self.next_id("g").await?;
+        let run = Run { person: person.to_owned(), at: self.now(), hosts: hosts.clone() };
+        let text = serde_json::to_string(&run).map_err(FleetError::damaged("the images"))?;
+        self.control.put_document(RUN, &id, &text, self.now()).await?;
+        let mut commands = Vec::new();
+        for host in &hosts {
+            let since = self.images_of(host).await?.first().map(|image| image.manifest);
+            let verb = Verb::Image(Box::new(wire::Image { since, limit_rate: wanted.limit_rate }));
+            commands.push(command(format!("{id}.{host}"), host, person, verb)?);
+        }
+        self.control.enqueue(&commands, None, self.now()).await?;
+        Ok(api::Begun { id, hosts })
+    }
+
+    /// The images of a host, the newest first.
+    pub(super) async fn images_of(&self, host: &str) -> Result<Vec<api::Image>, FleetError> {
+        let names = self.control.documents(IMAGE).await?;
+        let mut out = Vec::new();
+        let is_of = |name: &&String| name.rsplit_once('/').is_some_and(|(of, _)| of == host);
+        for name in names.iter().filter(is_of).rev() {
+            out.extend(self.image_at(name).await?);
+        }
+        Ok(out)
+    }
+
+    async fn image_at(&self, name: &str) -> Result<Option<api::Image>, FleetError> {
+        let text = self.control.document(IMAGE, name).await?;
+        text.map(|text| serde_json::from_str(&text).map_err(FleetError::damaged(format!("image {name}")))).transpose()
+    }
+
+    /// The newest image of each host, or all of one.
+    ///
+    /// # Errors
+    /// The state's.
+    pub async fn images(&self, host: Option<&str>) -> Result<api::Images, FleetError> {
+        if let Some(host) = host {
+            return Ok(api::Images { images: self.images_of(host).await? });
+        }
+        let mut newest = BTreeMap::new();
+        for name in self.control.documents(IMAGE).await? {
+            if let Some((host, _)) = name.rsplit_once('/') {
+                newest.insert(host.to_owned(), name.clone());
+            }
+        }
+        let mut images = Vec::new();
+        for name in newest.values() {
+            images.extend(self.image_at(name).await?);
+        }
+        Ok(api::Images { images })
+    }
+
+    /// Images being brought up to date, as far as they are.
+    ///
+    /// # Errors
+    /// There are none of this name; the state's.
+    pub async fn image_run(&self, id: &str) -> Result<api::ImageRun, FleetError> {
+        let text = self.control.document(RUN, id).await?;
+        let text = text.ok_or_else(|| FleetError::Unknown(format!("there is no update of images {id}")))?;
+        let run: Run = serde_json::from_str(&text).map_err(FleetError::damaged("the images"))?;
+        let mut hosts = BTreeMap::new();
+        for host in run.hosts {
+            let command = self.control.command(&format!("{id}.{host}")).await?;
+            let on = match command.as_ref().map(answer).transpose()?.flatten() {
+                None => api::OnImage::Running,
+                Some(Answer::Failed(failed)) => api::OnImage::Failed { failed },
+                Some(Answer::Imaged { .. }) => match self.image_at(&document(&host, id)).await? {
+                    Some(image) => api::OnImage::Done { image: Box::new(image) },
+                    None => api::OnImage::Failed { failed: not_whole() },
+                },
+                Some(other) => api::OnImage::Failed { failed: super::run::unexpected(&other) },
+            };
+            hosts.insert(host, on);
+        }
+        let over = hosts.values().all(|on| !matches!(on, api::OnImage::Running));
+        Ok(api::ImageRun { id: id.to_owned(), over, hosts })
+    }
+
+    /// A host says that its image is here: it is on record when that is so. Comes before the answer itself is on record, and may
+    /// come again.
+    pub(super) async fn imaged(&self, host: &str, id: &str, answer: &Answer) -> Result<(), FleetError> {
+        let Some(run) = id.strip_suffix(host).and_then(|rest| rest.strip_suffix('.')) else { return Ok(()) };
+        let Answer::Imaged { manifest, paths, bytes, sent, left_out, system } = answer else { return Ok(()) };
+        // One that was never offered, or whose command is done, is nothing.
+        let Ok(offered) = self.offer(host, id).await else { return Ok(()) };
+        let manifest = *manifest;
+        if offered != manifest || !self.with_blobs(move |blobs| incomplete(blobs, manifest)).await?.is_empty() {
+            return Ok(());
+        }
+        let Some(command) = self.control.command(id).await? else { return Ok(()) };
+        let now = self.now();
+        let since = self.images_of(host).await?.first().filter(|image| image.id != run).map(|image| image.manifest);
+        let image = api::Image {
+            id: run.to_owned(),
+            host: host.to_owned(),
+            at: now,
+            took_ms: now - command.queued_at,
+            manifest,
+            since,
+            paths: *paths,
+            bytes: *bytes,
+            sent: *sent,
+            left_out: left_out.clone(),
+            system: system.clone(),
+        };
+        let text = serde_json::to_string(&image).map_err(FleetError::damaged("the image"))?;
+        self.control.put_document(IMAGE, &document(host, run), &text, now).await?;
+        let body: Command = serde_json::from_str(&command.body).map_err(FleetError::damaged("the command"))?;
+        let detail = serde_json::json!({
+            "image": run, "hosts": [host], "manifest": manifest, "paths": paths, "sent": sent, "duration_ms": image.took_ms,
+        });
+        let draft = Draft { kind: "image".to_owned(), detail, ..Draft::default() };
+        self.note(format!("image {id}"), &body.person, draft).await
+    }
+
+    /// Makes a host what another one is on record.
+    ///
+    /// # Errors
+    /// There is no such host or no image of it; the state's.
+    pub async fn rebuild(&self, wanted: &api::NewRebuild, person: &str) -> Result<api::Begun, FleetError> {
+        let hosts = self.select(std::slice::from_ref(&wanted.host), None).await?;
+        if wanted.host == wanted.of {
+            return Err(FleetError::usage(format!("{} is {}", wanted.host, wanted.of), "greenroom revert --on HOST"));
+        }
+        if let Some(lock) = self.control.host_locks().await?.into_iter().find(|lock| lock.host == wanted.host) {
+            let what = format!("{} is held by {}", wanted.host, lock.change);
+            return Err(FleetError::refused(what, format!("greenroom follow {}", lock.change)));
+        }
+        let image = self.images_of(&wanted.of).await?.into_iter().next().ok_or_else(|| {
+            let hint = format!("greenroom image update --on {}, while it lives", wanted.of);
+            FleetError::usage(format!("there is no image of {}", wanted.of), hint)
+        })?;
+        let later = self.later(&wanted.of, image.at).await?;
+        let id = self.next_id("b").await?;
+        let order = Order {
+            person: person.to_owned(),
+            at: self.now(),
+            host: wanted.host.clone(),
+            of: wanted.of.clone(),
+            image: image.id.clone(),
+            image_at: image.at,
+            later,
+            why: wanted.why.clone(),
+        };
+        let text = serde_json::to_string(&order).map_err(FleetError::damaged("the rebuild"))?;
+        self.control.put_document(REBUILD, &id, &text, self.now()).await?;
+        let verb = Verb::Rebuild(Box::new(wire::Rebuild {
+            of: wanted.of.clone(),
+            manifest: image.manifest,
+            system: image.system,
+            why: wanted.why.clone(),
+        }));
+        let command = command(format!("{id}.{}", wanted.host), &wanted.host, person, verb)?;
+        self.control.enqueue(&[command], None, self.now()).await?;
+        Ok(api::Begun { id, hosts })
+    }
+
+    /// The changes of a host that are on record and came after `at`.
+    async fn later(&self, host: &str, at: Millis) -> Result<Vec<String>, FleetError> {
+        let since = jiff::Timestamp::from_millisecond(at).map(|at| format!("{at:.3}")).unwrap_or_default();
+        let entries = self.with_ledger(|ledger| ledger.entries(&Filter::default())).await?.entries;
+        let is_of = |entry: &greenroom_store::ledger::Entry| {
+            let hosts = entry.detail["hosts"].as_array();
+            let has = |name: &serde_json::Value| name.as_str() == Some(host) || name["host"].as_str() == Some(host);
+            entry.at > since
+                && matches!(entry.kind.as_str(), "apply" | "undo")
+                && hosts.is_some_and(|hosts| hosts.iter().any(has))
+        };
+        Ok(entries.iter().filter(|entry| is_of(entry)).filter_map(|entry| entry.change.clone()).collect())
+    }
+
+    async fn rebuild_order(&self, id: &str) -> Result<Order, FleetError> {
+        let text = self.control.document(REBUILD, id).await?;
+        let text = text.ok_or_else(|| FleetError::Unknown(format!("there is no rebuild {id}")))?;
+        serde_json::from_str(&text).map_err(FleetError::damaged(format!("rebuild {id}")))
+    }
+
+    /// A rebuild as far as it is.
+    ///
+    /// # Errors
+    /// There is none of this name; the state's.
+    pub async fn rebuilding(&self, id: &str) -> Result<api::Rebuild, FleetError> {
+        let order = self.rebuild_order(id).await?;
+        let command = self.control.command(&format!("{id}.{}", order.host)).await?;
+        let now = match command.as_ref().map(answer).transpose()?.flatten() {
+            None => api::OnRebuild::Running,
+            Some(Answer::Rebuilt { local, entries, fetched, services, own, notes }) => {
+                api::OnRebuild::Done { local, entries, fetched, services, own, notes }
+            }
+            Some(Answer::Failed(failed)) => api::OnRebuild::Failed { failed },
+            Some(Answer::TakenBack { why, local }) => api::OnRebuild::Failed { failed: taken_back(&why, local) },
+            Some(other) => api::OnRebuild::Failed { failed: super::run::unexpected(&other) },
+        };
+        let ended = command.and_then(|command| command.done_at).unwrap_or_else(|| self.now());
+        Ok(api::Rebuild {
+            id: id.to_owned(),
+            host: order.host,
+            of: order.of,
+            image_at: order.image_at,
+            later: order.later,
+            now,
+            took_ms: ended - order.at,
+        })
+    }
+
+    /// A command has its answer on record: what follows from that.
+    pub(super) async fn over(&self, host: &str, id: &str) -> Result<(), FleetError> {
+        let subject = id.strip_suffix(host).and_then(|rest| rest.strip_suffix('.')).unwrap_or_default();
+        match subject.chars().next() {
+            Some('b') => self.rebuilt(subject).await,
+            Some('g') => self.forget_offer(id).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// A rebuild is over: that is on record with the time that it took.
+    pub(super) async fn rebuilt(&self, id: &str) -> Result<(), FleetError> {
+        let (order, now) = (self.rebuild_order(id).await?, self.rebuilding(id).await?);
+        let (outcome, detail) = match &now.now {
+            api::OnRebuild::Running => return Ok(()),
+            api::OnRebuild::Done { local, entries, fetched, .. } => {
+                ("done", serde_json::json!({ "change": local, "entries": entries, "fetched": fetched }))
+            }
+            api::OnRebuild::Failed { failed } => ("failed", serde_json::json!({ "why": failed.what })),
+        };
+        let detail = serde_json::json!({
+            "hosts": [order.host], "of": order.of, "image": order.image, "outcome": outcome, "on_host": detail,
+            "later": order.later, "duration_ms": now.took_ms,
+        });
+        let draft = Draft { kind: "rebuild".to_owned(), why: order.why, detail, ..Draft::default() };
+        self.note(format!("rebuild {id}"), &order.person, draft).await
+    }
+}
+
+fn command(id: String, host: &str, person: &str, verb: Verb) -> Result<NewCommand, FleetError> {
+    let command = Command { id, fence: 0, person: person.to_owned(), verb };
+    let body = serde_json::to_string(&command).map_err(FleetError::damaged("the command"))?;
+    Ok(NewCommand { id: command.id, host: host.to_owned(), fence: 0, body })
+}
+
+fn not_whole() -> Failed {
+    Failed {
+        class: Class::Fault,
+        what: "not all of its contents are here".to_owned(),
+        causes: Vec::new(),
+        hints: vec!["greenroom image update again: what is here is not sent again".to_owned()],
+    }
+}
+
+fn taken_back(why: &str, local: Option<String>) -> Failed {
+    let causes = local.into_iter().map(|local| format!("{local} on the host was taken back")).collect();
+    Failed { class: Class::Refused, what: why.to_owned(), causes, hints: Vec::new() }
+}

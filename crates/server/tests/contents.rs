@@ -1,0 +1,186 @@
+//! Who may read and write which contents: over real TLS, with real certificates.
+#![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
+use std::sync::Arc;
+
+use greenroom_core::api::{Begun, Contents, Enrol, Enrolled, Images, Missing, NewImages, NewRehearsal, Received};
+use greenroom_core::image::manifest;
+use greenroom_core::wire::{Answer, Rehearse, Sent};
+use greenroom_core::{ContentHash, Kind, Mtime, Node, changeset};
+use greenroom_engine::fleet::Fleet;
+use greenroom_net::client::{Http, HttpError, Url};
+use greenroom_net::tls::{Authority, Identity, request};
+use greenroom_server::{Limits, Shared, hash_of_secret, new_token};
+use greenroom_store::blobs::pack::{Packer, unpack};
+use greenroom_store::blobs::{BlobStore, DirBlobs};
+use greenroom_store::control::{Control, Role};
+use greenroom_store::ledger::SqlLedger;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+struct World {
+    runtime: Runtime,
+    fleet: Fleet,
+    blobs: Arc<DirBlobs>,
+    authority: String,
+    url: Url,
+    person: Http,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new().unwrap();
+        let ledger = Arc::new(SqlLedger::open(&dir.path().join("ledger")).unwrap());
+        let blobs = Arc::new(DirBlobs::open(&dir.path().join("blobs")).unwrap());
+        let store: Arc<dyn BlobStore> = blobs.clone();
+        let control = runtime.block_on(Control::open(dir.path())).unwrap();
+        let fleet = Fleet::new(control, ledger, store, "test", jiff::Timestamp::now);
+        let authority = Authority::create("test", fleet.now() / 1000).unwrap();
+        let pem = authority.certificate().to_owned();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = Url::parse(&format!("https://localhost:{}", listener.local_addr().unwrap().port())).unwrap();
+        let (token, secret) = new_token("anna", Role::Operator, fleet.now() + 1_000_000).unwrap();
+        runtime.block_on(fleet.control().add_token(&token, fleet.now())).unwrap();
+        let shared = Shared::new(fleet.clone(), authority, vec![url.to_string()]);
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        runtime.spawn(async move {
+            let _keep = stop;
+            greenroom_server::serve(shared, listener, vec!["localhost".to_owned()], Limits::default(), stopped)
+                .await
+                .unwrap();
+        });
+        let person = Http::new(url.clone(), &pem, None, Some(secret)).unwrap();
+        Self { runtime, fleet, blobs, authority: pem, url, person, dir }
+    }
+
+    fn agent(&self, host: &str) -> Http {
+        let (now, token) = (self.fleet.now(), format!("token of {host}"));
+        let hash = hash_of_secret(&token);
+        let added = self.fleet.control().add_enrolment(&hash, host, now, now + 100_000);
+        self.runtime.block_on(added).unwrap();
+        let wanted = request(host).unwrap();
+        let nobody = Http::new(self.url.clone(), &self.authority, None, None).unwrap();
+        let enrolled: Enrolled = nobody
+            .post("/v1/enrol", &Enrol { token: greenroom_core::api::Secret(token), request: wanted.request })
+            .unwrap();
+        let identity = Identity { certificate: enrolled.certificate, key: wanted.key };
+        Http::new(self.url.clone(), &self.authority, Some(&identity), None).unwrap()
+    }
+
+    fn answered(&self, host: &str, id: &str, answer: Answer) {
+        self.runtime.block_on(self.fleet.answered(&[(host.to_owned(), id.to_owned(), answer)])).unwrap();
+    }
+}
+
+fn packed(contents: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut packer = Packer::new(Vec::new()).unwrap();
+    for (promised, content) in contents {
+        packer.put(ContentHash::of(promised), content.len() as u64, &mut &**content).unwrap();
+    }
+    packer.end().unwrap()
+}
+
+fn status<T>(outcome: Result<T, HttpError>) -> u16 {
+    match outcome {
+        Ok(_) => 200,
+        Err(HttpError::Status { status, .. }) => status,
+        Err(other) => panic!("{other}: {other:?}"),
+    }
+}
+
+fn file(content: &[u8]) -> Box<Node> {
+    let kind = Kind::File { size: content.len() as u64, content: ContentHash::of(content) };
+    let (mode, flags, uid, gid, mtime) = (0o644, 0, 0, 0, Mtime::default());
+    Box::new(Node { kind, mode, flags, uid, gid, mtime, xattrs: Box::default(), link: None })
+}
+
+#[test]
+fn a_host_writes_what_it_is_asked_for_and_nothing_else() {
+    let world = World::new();
+    let (web1, web2) = (world.agent("web1"), world.agent("web2"));
+    let run: Begun =
+        world.person.post("/v1/images", &NewImages { on: vec!["web1".to_owned()], limit_rate: None }).unwrap();
+    let command = format!("{}.web1", run.id);
+    let path = |what: &str| format!("/v1/agent/commands/{command}/{what}");
+    let image = manifest(vec![("/a".into(), file(b"one")), ("/b".into(), file(b"two"))], Vec::new()).unwrap();
+    let mut encoded = Vec::new();
+    changeset::codec::encode(&image, &mut |piece| encoded.extend(piece));
+    let offer = path(&format!("manifest?manifest={}", image.id()));
+    let body = packed(&[(&encoded, &encoded)]);
+
+    // Contents before a manifest; another host; a person; nobody.
+    assert_eq!(status(web1.send::<Received>(&path("contents"), &*packed(&[(b"one", b"one")]))), 404);
+    assert_eq!(status(web2.send::<Missing>(&offer, &*body)), 404);
+    assert_eq!(status(world.person.send::<Missing>(&offer, &*body)), 401);
+    assert_eq!(
+        status(web1.send::<Missing>(&path(&format!("manifest?manifest={}", ContentHash::of(b"x"))), &*body)),
+        400
+    );
+    let missing: Missing = web1.send(&offer, &*body).unwrap();
+    assert_eq!(missing.missing.len(), 2);
+
+    // What was not asked for, what is not what it says, what is cut off, and what is no stream at all.
+    assert_eq!(status(web1.send::<Received>(&path("contents"), &*packed(&[(b"evil", b"evil")]))), 403);
+    assert!(!world.blobs.contains(ContentHash::of(b"evil")).unwrap());
+    let received: Received = web1.send(&path("contents"), &*packed(&[(b"one", b"two?"), (b"two", b"two")])).unwrap();
+    assert_eq!((received.stored, received.changed), (1, vec![ContentHash::of(b"one")]));
+    assert!(!world.blobs.contains(ContentHash::of(b"two?")).unwrap());
+    assert_eq!(status(web1.send::<Received>(&path("contents"), &packed(&[(b"one", b"one")])[..20])), 400);
+    assert_eq!(status(web1.send::<Received>(&path("contents"), &b"not zstd at all"[..])), 400);
+    assert_eq!(status(web2.send::<Received>(&path("contents"), &*packed(&[(b"one", b"one")]))), 404);
+
+    // An image that is not whole is none, whoever says so.
+    let imaged = Answer::Imaged {
+        manifest: image.id(),
+        paths: 2,
+        bytes: 6,
+        sent: 6,
+        left_out: Vec::new(),
+        system: greenroom_core::wire::ImageOf::default(),
+    };
+    let listed = || world.person.get::<Images>("/v1/images").unwrap().images.len();
+    let runtime = &world.runtime;
+    runtime.block_on(world.fleet.answered(&[("web2".to_owned(), command.clone(), imaged.clone())])).unwrap();
+    assert_eq!(listed(), 0);
+    // What has arrived is not asked for again.
+    let missing: Missing = web1.send(&offer, &*body).unwrap();
+    assert_eq!(missing.missing, [ContentHash::of(b"one")]);
+    web1.send::<Received>(&path("contents"), &*packed(&[(b"one", b"one")])).unwrap();
+    world.answered("web1", &command, imaged);
+    assert_eq!(listed(), 1);
+    // The command is over.
+    assert_eq!(status(web1.send::<Missing>(&offer, &*body)), 404);
+    // The directory lives as long as the world.
+    assert!(world.dir.path().join("blobs").is_dir());
+}
+
+#[test]
+fn a_host_reads_what_its_command_needs_and_nothing_else() {
+    let world = World::new();
+    let (web1, web2) = (world.agent("web1"), world.agent("web2"));
+    let (mine, secret) = (ContentHash::of(b"shop.conf"), world.blobs.put_bytes(b"a secret of web2").unwrap());
+    let received: Received = world.person.send("/v1/contents", &*packed(&[(b"shop.conf", b"shop.conf")])).unwrap();
+    assert_eq!(received.stored, 1);
+    let sent = Sent { name: "shop.conf".to_owned(), content: mine, mode: 0o644 };
+    let rehearse = Rehearse { argv: vec!["true".to_owned()], files: vec![sent], ..Rehearse::default() };
+    let run: Begun =
+        world.person.post("/v1/rehearsals", &NewRehearsal { on: vec!["web1".to_owned()], rehearse }).unwrap();
+    let fetch = |agent: &Http, content| {
+        let body = Contents { contents: vec![content] };
+        agent.fetch(&format!("/v1/agent/commands/{}.web1/fetch", run.id), &body)
+    };
+    let here = DirBlobs::open(&world.dir.path().join("here")).unwrap();
+    unpack(fetch(&web1, mine).unwrap(), &here, |_, _| true).unwrap();
+    assert!(here.verify(mine).is_ok());
+    assert_eq!(status(fetch(&web1, secret)), 403);
+    assert_eq!(status(fetch(&web2, mine)), 404);
+    assert_eq!(status(fetch(&world.person, mine)), 401);
+    world.answered(
+        "web1",
+        &format!("{}.web1", run.id),
+        Answer::Ran { code: 0, stdout: String::new(), stderr: String::new() },
+    );
+    assert_eq!(status(fetch(&web1, mine)), 404);
+}

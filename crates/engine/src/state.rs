@@ -7,7 +7,7 @@
 //! rehearsals/rN.json   the record of each rehearsal
 //! noise/KEY.json       what a boot changes, by state of the host
 //! copies/ID/           copies that exist just now
-//! lock                 who adds contents holds it with others, who drops some holds it alone
+//! contents.lock        who adds contents holds it with others, who drops some holds it alone
 //! ```
 
 use std::fs;
@@ -58,7 +58,7 @@ impl State {
         let ledger = SqlLedger::open(&dir.join("ledger"))?;
         let blobs = DirBlobs::open(&dir.join("blobs"))
             .map_err(|source| EngineError::Damaged { path: dir.join("blobs"), source: Box::new(source) })?;
-        let path = dir.join("lock");
+        let path = dir.join("contents.lock");
         let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let lock = lock.map_err(EngineError::file("open", path))?;
         Ok(Self { dir, ledger, blobs, lock })
@@ -70,7 +70,7 @@ impl State {
     /// # Errors
     /// The lock's.
     pub(crate) fn keeps(&self) -> Result<(), EngineError> {
-        self.flock(FlockOperation::LockShared).map_err(EngineError::file("lock", self.dir.join("lock")))
+        self.flock(FlockOperation::LockShared).map_err(EngineError::file("lock", self.dir.join("contents.lock")))
     }
 
     /// Nobody else adds contents from here on, until this is dropped. `None`: somebody does.
@@ -81,7 +81,7 @@ impl State {
         match self.flock(FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Alone(self))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(EngineError::file("lock", self.dir.join("lock"))(error)),
+            Err(error) => Err(EngineError::file("lock", self.dir.join("contents.lock"))(error)),
         }
     }
 

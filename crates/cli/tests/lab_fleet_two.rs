@@ -99,7 +99,8 @@ fn what_one_control_plane_began_the_other_ends() {
     // The first start of both at the same time: they make one authority.
     world.serve(0);
     world.serve(1);
-    world.until("both serve", |world| ["plane1", "plane2"].iter().all(|plane| world.at(plane, &["status"]).ok()));
+    world
+        .until("both serve", |world| ["plane1", "plane2"].iter().all(|plane| world.at(plane, &["token", "list"]).ok()));
     let authority = |plane| std::fs::read(world.state(plane).join("control/authority.pem")).unwrap();
     assert_eq!(authority("plane1"), authority("plane2"));
     for host in ["web1", "web2"] {
@@ -118,7 +119,7 @@ fn what_one_control_plane_began_the_other_ends() {
     assert_eq!(done["outcome"], "done", "{done}");
     assert_eq!(world.on_all(&["cat", "/etc/motd"]), ["one", "one"]);
     world.serve(0);
-    world.until("the first is back", |world| world.at("plane1", &["status"]).ok());
+    world.until("the first is back", |world| world.at("plane1", &["token", "list"]).ok());
     assert_eq!(world.json("plane1", &["follow", &id, "--json"])["outcome"], "done");
 
     // The other one is killed while all is going on; nobody follows.
@@ -126,7 +127,7 @@ fn what_one_control_plane_began_the_other_ends() {
     let rehearsal =
         world.json("plane1", &change[..9].iter().copied().chain(["echo two > /etc/motd"]).collect::<Vec<_>>());
     world.serve(1);
-    world.until("the second is back", |world| world.at("plane2", &["status"]).ok());
+    world.until("the second is back", |world| world.at("plane2", &["token", "list"]).ok());
     let plane = world.fleet.at("plane1").unwrap();
     let mut apply = plane.command(GREENROOM);
     apply.arg("--state").arg(world.state("plane1")).args(["apply", rehearsal["id"].as_str().unwrap()]);

@@ -10,7 +10,7 @@ use crate::crash::{Random, Violation};
 use crate::lab::Cut;
 
 /// The time in which faults begin.
-const WITHIN: Duration = Duration::from_millis(2500);
+const WITHIN: Duration = Duration::from_millis(1200);
 
 /// The longest fault.
 const LONGEST: Duration = Duration::from_secs(4);

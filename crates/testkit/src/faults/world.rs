@@ -76,9 +76,17 @@ impl World {
     /// # Errors
     /// Something of it does not work.
     pub fn new(binary: &Path, dir: &Path, hosts: usize) -> Result<Self, Violation> {
+        let names: Vec<String> = (1..=hosts).map(|number| format!("host{number}")).collect();
+        // Before the stations, which take over what is mounted when they are made.
+        let mut members = Vec::new();
+        for name in &names {
+            let mut disk = Disk::make(FileSystem::Ext4, &dir.join(format!("{name}.img")))?;
+            disk.mount()?;
+            let tree = Tree::make(&disk.at, &dir.join(format!("{name}.references")), Change::Command)?;
+            members.push(Host { service: Service::new(name.clone()), tree, disk });
+        }
         let lab = Lab::new()?;
         let mut fleet = Fleet::new(&lab)?;
-        let names: Vec<String> = (1..=hosts).map(|number| format!("host{number}")).collect();
         for station in ["plane1", "plane2", "database"].into_iter().chain(names.iter().map(String::as_str)) {
             fleet.station(station)?;
         }
@@ -86,17 +94,11 @@ impl World {
         let _ = database.database(DATABASE);
         let planes = ["plane1", "plane2"].map(|name| Service::new(name.to_owned())).into();
         let (dir, binary) = (dir.to_owned(), binary.to_owned());
-        let mut world = Self { planes, hosts: Vec::new(), database, fleet, lab, dir, binary, rehearsal: String::new() };
+        let mut world = Self { planes, hosts: members, database, fleet, lab, dir, binary, rehearsal: String::new() };
         world.start(Member::Plane(0))?;
         world.start(Member::Plane(1))?;
         for plane in 0..2 {
             world.until("a control plane serves", |world| Ok(world.at_plane(plane, &["token", "list"])?.ok()))?;
-        }
-        for name in &names {
-            let mut disk = Disk::make(FileSystem::Ext4, &world.dir.join(format!("{name}.img")))?;
-            disk.mount()?;
-            let tree = Tree::make(&disk.at, &world.dir.join(format!("{name}.references")), Change::Command)?;
-            world.hosts.push(Host { service: Service::new(name.clone()), tree, disk });
         }
         for host in 0..hosts {
             world.enrol(host)?;

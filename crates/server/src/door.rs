@@ -86,6 +86,7 @@ pub async fn serve(
     };
     let app = api::router(&shared).layer(DefaultBodyLimit::max(api::BODY)).layer(map_request(unhurried));
     let deliver = tokio::spawn(agents::deliver(shared.clone()));
+    let write = tokio::spawn(agents::write(shared.clone()));
     let drive = tokio::spawn({
         let shared = shared.clone();
         async move { shared.fleet.drive().await }
@@ -103,6 +104,7 @@ pub async fn serve(
         }
     }
     deliver.abort();
+    write.abort();
     drive.abort();
     shared.streams.close().await;
     Ok(())

@@ -13,6 +13,7 @@
 //! * [`tier`]: which privilege a test needs, and the reason printed when it cannot run.
 
 pub mod crash;
+pub mod faults;
 pub mod lab;
 pub mod oracle;
 pub mod postgres;

@@ -1,4 +1,5 @@
-//! A real PostgreSQL server, Debian's, for one test: on a loopback port, with its data in a temporary directory.
+//! A real PostgreSQL server, Debian's, for one test: on a loopback port or at a station of a lab, with its data in a
+//! temporary directory.
 //!
 //! Each [`Postgres`] is a cluster of its own, made by initdb and run as the user `postgres` (it refuses to be root). It
 //! is stopped and removed when it is dropped. It doesn't sync to the disk: a test may kill it, but not the machine.
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::lab::Station;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "not a secret";
 const USER: &str = "postgres";
@@ -26,8 +29,13 @@ pub struct Postgres {
     /// User and group to run as.
     owner: (u32, u32),
     port: u16,
+    /// Where it listens, besides loopback, and the network namespace with that address.
+    place: Option<(Ipv4Addr, PathBuf)>,
     server: Option<Child>,
 }
+
+/// The port of a server at a station, which has all ports to itself.
+const STATION_PORT: u16 = 5432;
 
 impl Postgres {
     /// Makes a cluster and starts it. Needs root, and Debian's package `postgresql`, which `make setup` installs.
@@ -36,20 +44,35 @@ impl Postgres {
     /// It can't be started: the message has the server's own.
     #[must_use]
     pub fn start() -> Self {
+        Self::begin(free_port(), None)
+    }
+
+    /// As [`Postgres::start`], at a station of a lab, where everybody on its network reaches it. It is ended before the
+    /// station, or with it.
+    ///
+    /// # Panics
+    /// As [`Postgres::start`].
+    #[must_use]
+    pub fn start_at(station: &Station) -> Self {
+        Self::begin(STATION_PORT, Some((station.address(), station.namespace())))
+    }
+
+    fn begin(port: u16, place: Option<(Ipv4Addr, PathBuf)>) -> Self {
         let dir = tempfile::tempdir().expect("make a directory for PostgreSQL");
         let owner = owner();
         std::os::unix::fs::chown(dir.path(), Some(owner.0), Some(owner.1)).expect("give PostgreSQL its directory");
-        let mut postgres = Self { dir, programs: programs(), owner, port: free_port(), server: None };
+        let mut postgres = Self { dir, programs: programs(), owner, port, place, server: None };
         postgres.init();
         postgres.launch();
         postgres
     }
 
-    /// The address of a database, for a client: `postgres://postgres:…@127.0.0.1:PORT/NAME`.
+    /// The address of a database, for a client: `postgres://postgres:…@ADDRESS:PORT/NAME`.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let password = PASSWORD.replace(' ', "%20");
-        format!("postgres://{USER}:{password}@127.0.0.1:{}/{database}", self.port)
+        let address = self.place.as_ref().map_or(Ipv4Addr::LOCALHOST, |(address, _)| *address);
+        format!("postgres://{USER}:{password}@{address}:{}/{database}", self.port)
     }
 
     /// Makes a database and gives its address.
@@ -125,8 +148,22 @@ impl Postgres {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
-        command.uid(self.owner.0).gid(self.owner.1).current_dir(self.dir.path()).env_clear().env("LC_ALL", "C.UTF-8");
+        let program = self.programs.join(program);
+        let (user, group) = self.owner;
+        let mut command = match &self.place {
+            None => {
+                let mut command = Command::new(program);
+                command.uid(user).gid(group);
+                command
+            }
+            Some((_, namespace)) => {
+                let mut command = Command::new("/usr/bin/nsenter");
+                command.arg(format!("--net={}", namespace.display()));
+                command.args([format!("--setgid={group}"), format!("--setuid={user}"), "--".to_owned()]).arg(program);
+                command
+            }
+        };
+        command.current_dir(self.dir.path()).env_clear().env("LC_ALL", "C.UTF-8");
         command
     }
 
@@ -143,7 +180,7 @@ impl Postgres {
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         let mut settings = String::new();
         for (name, value) in [
-            ("listen_addresses", "127.0.0.1"),
+            ("listen_addresses", if self.place.is_some() { "*" } else { "127.0.0.1" }),
             ("port", &self.port.to_string()),
             ("unix_socket_directories", ""),
             ("fsync", "off"),
@@ -153,6 +190,8 @@ impl Postgres {
             let _ = writeln!(settings, "{name} = '{value}'");
         }
         fs::write(self.data().join("postgresql.auto.conf"), settings).expect("configure PostgreSQL");
+        let hosts = self.data().join("pg_hba.conf");
+        fs::write(hosts, "host all all 0.0.0.0/0 scram-sha-256\n").expect("configure PostgreSQL");
     }
 
     fn launch(&mut self) {

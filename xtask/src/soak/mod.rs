@@ -9,7 +9,11 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use greenroom_testkit::crash::{Change, FileSystem, Random, Verb, cuts, kills};
+use greenroom_testkit::faults::schedules;
 use greenroom_testkit::lab::Lab;
+
+/// Hosts of the schedules of faults.
+const HOSTS: usize = 3;
 
 /// What is interrupted how.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -20,6 +24,8 @@ pub(crate) enum How {
     PowerCut,
     /// A day of edits behind everybody's back, with a watch that is killed and a queue that overflows
     Drift,
+    /// Schedules of faults while many hosts change as one
+    Fleet,
 }
 
 /// Options of `cargo xtask soak`.
@@ -36,6 +42,9 @@ pub(crate) struct Soak {
     /// Hours of drift; each has about sixty edits
     #[arg(long, default_value_t = 24)]
     hours: u64,
+    /// Schedules of faults across hosts
+    #[arg(long, default_value_t = 300)]
+    schedules: u32,
     /// The seed of the random moments; the clock's unless told otherwise
     #[arg(long)]
     seed: Option<u64>,
@@ -58,6 +67,19 @@ pub(crate) fn run(options: &Soak) -> Result<()> {
     }
     if all(How::Drift) {
         drift::run(&binary, options.hours, random(options))?;
+    }
+    if all(How::Fleet) {
+        fleet(&binary, options)?;
+    }
+    Ok(())
+}
+
+fn fleet(binary: &Path, options: &Soak) -> Result<()> {
+    let dir = tempfile::tempdir_in("/var/tmp").context("make a directory below /var/tmp")?;
+    let told = |line: &str| eprintln!("{line}");
+    match schedules(binary, dir.path(), HOSTS, options.schedules, random(options), told) {
+        Ok(tally) => println!("faults across {HOSTS} hosts: {tally}"),
+        Err(violation) => bail!("faults across hosts: {violation}\nthe world is in {}", dir.keep().display()),
     }
     Ok(())
 }

@@ -298,6 +298,13 @@ impl Rollout {
         self.go_on(now);
     }
 
+    /// Another driver goes on with it: what is outstanding is awaited from now on, by the clock of that one.
+    pub fn resumed(&mut self, now: u64) {
+        for part in self.hosts.values_mut() {
+            (part.since, part.heard) = (now, now);
+        }
+    }
+
     /// Hosts whose answer is overdue, as far as is known here. They have failed at the next [`tick`](Self::tick), unless they
     /// were [heard](Self::heard) of.
     #[must_use]

@@ -102,6 +102,12 @@ pub struct Agent {
     own: OnceLock<Option<String>>,
 }
 
+/// For so long what keeps a change from being taken back is waited out.
+const WAIT_OUT: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// How long to wait before it is tried again.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Where what the agent says goes.
 pub type Say = dyn Fn(FromAgent) + Send + Sync;
 
@@ -171,6 +177,9 @@ impl Agent {
     }
 
     fn once(&self, command: &Command, say: &Say) -> Answer {
+        if let Verb::Unwind { change, why } = &command.verb {
+            return self.unwound(command, change, why, say);
+        }
         let answer = match self.journal.known(&command.id) {
             Ok(Some(Known::Done(answer))) => return *answer,
             Ok(Some(Known::Begun)) => self.settle(command, say),
@@ -191,6 +200,28 @@ impl Agent {
         }
     }
 
+    /// Unwinding may be done again and again, and is what everything else falls back on: a fault (a full disk) is waited out.
+    fn unwound(&self, command: &Command, change: &str, why: &str, say: &Say) -> Answer {
+        let began = std::time::Instant::now();
+        let mut said = false;
+        loop {
+            let tried = self.journal.fence(change, command.fence).and_then(|()| self.unwind(command, change, why));
+            let failed = match tried {
+                Ok(answer) => return answer,
+                Err(error) => failed(&error),
+            };
+            if failed.class != Class::Fault || began.elapsed() >= WAIT_OUT {
+                return Answer::Failed(failed);
+            }
+            if !said {
+                said = true;
+                let note = Note::Note(format!("{change} cannot be taken back yet: {}", failed.what));
+                say(FromAgent::Progress { id: command.id.clone(), note });
+            }
+            std::thread::sleep(AGAIN);
+        }
+    }
+
     fn begin(&self, command: &Command) -> Result<(), EngineError> {
         if let Some(change) = change(&command.verb) {
             self.journal.fence(change, command.fence)?;
@@ -203,6 +234,7 @@ impl Agent {
             Verb::Rehearse(order) => self.rehearse(command, order, say),
             Verb::Prepare { change, what, why, hold_s } => self.prepare(command, change, what, why.as_ref(), *hold_s),
             Verb::Commit { change } => self.commit(change),
+            // See `once`: it is not for the journal.
             Verb::Unwind { change, why } => self.unwind(command, change, why),
             Verb::Run { argv } => self.run(argv),
             Verb::Watch { change, services } => self.watch(change, services, &Told { id: &command.id, say }),

@@ -193,18 +193,17 @@ impl Fleet {
         let id = self.next_id("c").await?;
         let hosts: Vec<String> = parts.keys().cloned().collect();
         let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
-        let locked = self.control.lock_hosts(&names, &id, self.now()).await;
-        locked.map_err(|error| match error {
+        let now = u64::try_from(self.now()).unwrap_or(0);
+        let doc = doc(Rollout::new(&id, parts, course.batches, course.policy, now).watched(course.watch));
+        let state = serde_json::to_string(&doc).map_err(FleetError::damaged("the change"))?;
+        let begun = self.control.begin_saga(&id, &state, &names, self.now()).await;
+        begun.map_err(|error| match error {
             ControlError::Locked { host, change } => FleetError::refused(
                 format!("{host} is held by {change}"),
                 format!("greenroom follow {change}; nothing was touched"),
             ),
             other => other.into(),
         })?;
-        let now = u64::try_from(self.now()).unwrap_or(0);
-        let doc = doc(Rollout::new(&id, parts, course.batches, course.policy, now).watched(course.watch));
-        let state = serde_json::to_string(&doc).map_err(FleetError::damaged("the change"))?;
-        self.control.add_saga(&id, &state, self.now()).await?;
         Ok(api::Begun { id, hosts })
     }
 

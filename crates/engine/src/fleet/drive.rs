@@ -2,31 +2,40 @@
 //!
 //! ```text
 //! every second, and at every hint: sagas that nobody drives ─► lease (fence) ─► a task each:
-//!     answers of hosts, words of people, time ─► rollout ─► state and new orders in one transaction, under the fence
-//!     over ─► ledger (once) ─► locks released ─► saga finished
+//!     answers of hosts, words of people, time ─► rollout ─► state, new orders and events in one transaction, under the fence
+//!     over ─► ledger (once) ─► saga finished, its hosts given back
 //! ```
 //! A driver that lost its lease finds its fence refused at the next write and stops; what it had given as orders has the names
-//! that the next one gives too.
+//! that the next one gives too. A lease is taken over when it was seen unchanged for as long as leases last, by the time of
+//! who looks: clocks of control planes may differ by any amount.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use greenroom_core::api;
 use greenroom_core::rollout::{Order, Outcome, Phase, Rollout};
 use greenroom_core::wire::{Answer, Class, Command, Failed, Verb};
-use greenroom_store::control::{Fence, Millis, NewCommand, Outcome as Ended, Watch};
+use greenroom_store::control::{
+    Done, Fence, Hint, Lease, Millis, NewCommand, Outcome as Ended, Step as Written, Subject, Watch,
+};
 use greenroom_store::ledger::Draft;
 
 use super::change::{Doc, Spoken, words};
-use super::{Fleet, FleetError, answer};
+use super::{Fleet, FleetError};
 use crate::lock;
 
-/// How long a lease lasts without being renewed, in milliseconds.
-const LEASE: Millis = 10_000;
+/// How long a lease lasts without being renewed.
+const LEASE: Duration = Duration::from_secs(10);
 
-/// How often it is renewed, in milliseconds.
-const RENEW: Millis = 3_000;
+/// The same in milliseconds.
+const LEASE_MS: Millis = 10_000;
+
+/// How often it is renewed.
+const RENEW: Duration = Duration::from_secs(3);
+
+/// Results in one look.
+const PAGE: u32 = 1000;
 
 /// How often everything is looked at where no hint comes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -34,73 +43,129 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long a prepared host waits for the next word, in seconds, besides the time in which others are watched.
 const HOLD_S: u64 = 900;
 
+/// Leases as they were first seen, and when.
+#[derive(Default)]
+struct Seen(BTreeMap<String, (Lease, Instant)>);
+
+impl Seen {
+    /// Those that nobody has, or that nobody renewed for as long as leases last.
+    fn abandoned(&mut self, leases: Vec<Lease>, now: Instant) -> Vec<Lease> {
+        self.0.retain(|id, _| leases.iter().any(|lease| lease.saga == *id));
+        let free = |lease: &Lease| {
+            let seen = self.0.entry(lease.saga.clone()).or_insert_with(|| (lease.clone(), now));
+            if seen.0 != *lease {
+                *seen = (lease.clone(), now);
+            }
+            lease.holder.is_none() || now.saturating_duration_since(seen.1) >= LEASE
+        };
+        leases.into_iter().filter(free).collect()
+    }
+}
+
+/// What a driver holds besides the change itself.
+struct Hands {
+    fence: Fence,
+    /// Those given by another driver are given again: the mailbox knows them by name.
+    given: BTreeSet<(String, Order)>,
+    /// Results were read up to this number; not at all yet.
+    read: Option<u64>,
+}
+
 impl Fleet {
     /// Drives what is under way, until the future is dropped.
     pub async fn drive(&self) {
         let driving: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let mut seen = Seen::default();
         let mut watch = None;
         loop {
             if watch.is_none() {
                 watch = self.control.watch().await.ok();
             }
             // The state may be out of reach for a while: what it says now is asked again.
-            for saga in self.control.abandoned_sagas(self.now()).await.unwrap_or_default() {
-                let id = saga.id;
+            let leases = self.control.open_leases().await.unwrap_or_default();
+            for lease in seen.abandoned(leases, Instant::now()) {
+                let id = lease.saga.clone();
                 if !lock(&driving).insert(id.clone()) {
                     continue;
                 }
                 let (fleet, driving) = (self.clone(), driving.clone());
                 tokio::spawn(async move {
-                    // Refused or failed: whoever finds the lease expired goes on.
-                    let _ = fleet.drive_one(&id).await;
+                    // Refused or failed: whoever finds the lease abandoned goes on.
+                    let _ = fleet.drive_one(&lease).await;
                     lock(&driving).remove(&id);
                 });
             }
-            hint(&mut watch).await;
+            look(&mut watch, |hint| hint.subject == Subject::Saga).await;
         }
     }
 
-    async fn drive_one(&self, id: &str) -> Result<(), FleetError> {
-        let Some(fence) = self.control.acquire(id, &self.name, self.now(), LEASE).await? else { return Ok(()) };
+    async fn drive_one(&self, lease: &Lease) -> Result<(), FleetError> {
+        let id = lease.saga.as_str();
+        let Some(fence) = self.control.acquire(lease, &self.name, self.now(), LEASE_MS).await? else { return Ok(()) };
         let mut doc = self.doc(id).await?;
+        if lease.fence > 0 {
+            // By this control plane's clock; the one before may have had another.
+            doc.rollout.resumed(self.since_1970());
+        }
         let mut watch = Some(self.control.watch().await?);
-        let mut renewed = self.now();
-        // Those given by another driver are given again: the mailbox knows them by name.
-        let mut given: BTreeSet<(String, Order)> = BTreeSet::new();
+        let mut renewed = Instant::now();
+        let mut hands = Hands { fence, given: BTreeSet::new(), read: None };
+        let (mine, words) = (format!("{id}-"), words(id));
         let mut noted = 0;
         loop {
             let before = doc.rollout.clone();
-            let heard = self.hear(id, &mut doc).await?;
-            self.give(id, &mut doc, &before, &fence, &mut given).await?;
+            let heard = self.hear(id, &mut doc, &mut hands).await?;
+            self.give(id, &mut doc, &before, &mut hands).await?;
             noted = self.note_words(id, &doc, noted).await?;
             if !heard.is_empty() {
                 // Only now: a word that was answered is on record.
                 self.control.complete(&heard, self.now()).await?;
             }
             if let Some(outcome) = doc.rollout.ended() {
-                return self.finish(id, doc, outcome, &fence).await;
+                return self.finish(id, doc, outcome, &hands.fence).await;
             }
             if doc.rollout != before {
                 continue;
             }
-            if self.now() - renewed >= RENEW {
-                self.control.renew(&fence, self.now(), LEASE).await?;
-                renewed = self.now();
+            if renewed.elapsed() >= RENEW {
+                self.control.renew(&hands.fence, self.now(), LEASE_MS).await?;
+                renewed = Instant::now();
             }
-            hint(&mut watch).await;
+            let concerns = |hint: &Hint| match hint.subject {
+                Subject::Command => hint.name.starts_with(&mine),
+                Subject::Mailbox => hint.name == words,
+                _ => false,
+            };
+            look(&mut watch, concerns).await;
         }
     }
 
+    fn since_1970(&self) -> u64 {
+        u64::try_from(self.now()).unwrap_or(0)
+    }
+
+    /// The results that came since the last look.
+    async fn results(&self, id: &str, doc: &Doc, hands: &mut Hands) -> Result<Vec<Done>, FleetError> {
+        let Some(since) = hands.read else {
+            // What came before this driver: of what is outstanding.
+            hands.read = Some(self.control.last_change().await?);
+            let outstanding = doc.rollout.outstanding();
+            let ids: Vec<String> = outstanding.iter().map(|(host, order)| name(id, *order, host)).collect();
+            return Ok(self.control.results_of(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await?);
+        };
+        let results = self.control.results_since(since, &format!("{id}-"), PAGE).await?;
+        hands.read = Some(results.last().map_or(since, |last| last.changed));
+        Ok(results)
+    }
+
     /// Hosts' answers, people's words, and time. Gives what the people are to hear.
-    async fn hear(&self, id: &str, doc: &mut Doc) -> Result<Vec<Ended>, FleetError> {
-        let now = u64::try_from(self.now()).unwrap_or(0);
-        let outstanding = doc.rollout.outstanding();
-        for (host, order) in &outstanding {
-            if let Some(command) = self.control.command(&name(id, *order, host)).await?
-                && let Some(answer) = answer(&command)?
-            {
-                doc.rollout.answered(host, *order, &answer, now);
-            }
+    async fn hear(&self, id: &str, doc: &mut Doc, hands: &mut Hands) -> Result<Vec<Ended>, FleetError> {
+        let now = self.since_1970();
+        for result in self.results(id, doc, hands).await? {
+            let Some(order) = order(id, &result) else { continue };
+            let answer: Answer = serde_json::from_str(&result.result)
+                .map_err(FleetError::damaged(format!("the answer to {}", result.id)))?;
+            doc.rollout.answered(&result.host, order, &answer, now);
         }
         let mut heard = Vec::new();
         for command in self.control.commands_due(&words(id)).await? {
@@ -151,32 +216,23 @@ impl Fleet {
         Ok(doc.said.len())
     }
 
-    /// Puts on record where the change is, with the orders that follow, and tells who follows it.
-    async fn give(
-        &self,
-        id: &str,
-        doc: &mut Doc,
-        before: &Rollout,
-        fence: &Fence,
-        given: &mut BTreeSet<(String, Order)>,
-    ) -> Result<(), FleetError> {
+    /// Puts on record where the change is, with the orders that follow and what is told of it.
+    async fn give(&self, id: &str, doc: &mut Doc, before: &Rollout, hands: &mut Hands) -> Result<(), FleetError> {
         let orders: Vec<(String, Order)> =
-            doc.rollout.outstanding().into_iter().filter(|order| !given.contains(order)).collect();
+            doc.rollout.outstanding().into_iter().filter(|order| !hands.given.contains(order)).collect();
         if orders.is_empty() && doc.rollout == *before {
             return Ok(());
         }
-        let commands = orders.iter().map(|(host, order)| self.command(id, doc, host, *order, fence));
+        let commands = orders.iter().map(|(host, order)| self.command(id, doc, host, *order, &hands.fence));
         let commands = commands.collect::<Result<Vec<_>, _>>()?;
         let state = serde_json::to_string(doc).map_err(FleetError::damaged("the change"))?;
-        self.control.write_saga(fence, &state, &commands, self.now()).await?;
-        given.extend(orders);
         let events = changes(before, &doc.rollout);
-        let bodies: Result<Vec<String>, _> = events.iter().map(serde_json::to_string).collect();
-        let bodies = bodies.map_err(FleetError::damaged("an event"))?;
-        if !bodies.is_empty() {
-            let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
-            self.control.append_events(id, &bodies, self.now()).await?;
-        }
+        let events: Result<Vec<String>, _> = events.iter().map(serde_json::to_string).collect();
+        let events = events.map_err(FleetError::damaged("an event"))?;
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        let step = Written { state: &state, commands: &commands, events: &events };
+        self.control.write_saga(&hands.fence, step, self.now()).await?;
+        hands.given.extend(orders);
         Ok(())
     }
 
@@ -224,15 +280,22 @@ impl Fleet {
         };
         self.note(format!("change {id}"), &doc.person, draft).await?;
         let state = serde_json::to_string(&doc).map_err(FleetError::damaged("the change"))?;
-        self.control.finish_saga(fence, &state, self.now()).await?;
-        self.control.unlock_hosts(id).await?;
-        self.tell(id, &api::Event::Over { outcome: word(outcome).to_owned() }).await
+        let over = api::Event::Over { outcome: word(outcome).to_owned() };
+        let over = serde_json::to_string(&over).map_err(FleetError::damaged("an event"))?;
+        let step = Written { state: &state, commands: &[], events: &[&over] };
+        Ok(self.control.finish_saga(fence, step, self.now()).await?)
     }
 }
 
 /// The name of an order to a host. It begins with the change, so that who follows that hears of it.
 fn name(id: &str, order: Order, host: &str) -> String {
     format!("{id}-{}.{host}", order.word())
+}
+
+/// The order that a result is of.
+fn order(id: &str, result: &Done) -> Option<Order> {
+    let all = [Order::Prepare, Order::Commit, Order::Unwind];
+    all.into_iter().find(|order| name(id, *order, &result.host) == result.id)
 }
 
 /// What is different, for those who follow.
@@ -269,11 +332,36 @@ pub(super) fn word(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Waits for a hint, or until it is time to look anyway.
-async fn hint(watch: &mut Option<Watch>) {
+/// Waits for a hint that concerns, or until it is time to look anyway.
+async fn look(watch: &mut Option<Watch>, concerns: impl Fn(&Hint) -> bool) {
     match watch {
-        // Hints that come together are one look.
-        Some(watch) => drop(tokio::time::timeout(LOOK, watch.next()).await),
+        Some(watch) => watch.wait(LOOK, concerns).await,
         None => tokio::time::sleep(LOOK).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_abandoned_when_it_was_not_renewed_for_long_whatever_time_it_says() {
+        let lease = |until, holder: Option<&str>| Lease {
+            saga: "c1".to_owned(),
+            holder: holder.map(str::to_owned),
+            until,
+            fence: 1,
+        };
+        let begin = Instant::now();
+        let mut seen = Seen::default();
+        let mut at =
+            |lease: Lease, seconds| !seen.abandoned(vec![lease], begin + Duration::from_secs(seconds)).is_empty();
+        // The clock of its holder is an hour ahead, or behind: only that it changes counts.
+        assert!(!at(lease(3_600_000, Some("a")), 0));
+        assert!(!at(lease(3_600_000, Some("a")), 9));
+        assert!(!at(lease(-3_600_000, Some("a")), 10));
+        assert!(!at(lease(-3_600_000, Some("a")), 19));
+        assert!(at(lease(-3_600_000, Some("a")), 20));
+        assert!(at(lease(0, None), 21), "given back is free at once");
     }
 }

@@ -9,7 +9,7 @@ use greenroom_store::control::{Millis, NewCommand};
 use greenroom_store::ledger::Draft;
 use serde::{Deserialize, Serialize};
 
-use super::{Fleet, FleetError, answer};
+use super::{Fleet, FleetError};
 
 /// What is on record of it; the answers are in the mailboxes.
 #[derive(Clone, Serialize, Deserialize)]
@@ -68,10 +68,13 @@ impl Fleet {
         id: &str,
         order: &Order,
     ) -> Result<BTreeMap<String, Option<Answer>>, FleetError> {
-        let mut out = BTreeMap::new();
-        for host in &order.hosts {
-            let command = self.control.command(&name(id, host)).await?;
-            out.insert(host.clone(), command.as_ref().map(answer).transpose()?.flatten());
+        let names: Vec<String> = order.hosts.iter().map(|host| name(id, host)).collect();
+        let results = self.control.results_of(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        let mut out: BTreeMap<String, Option<Answer>> = order.hosts.iter().map(|host| (host.clone(), None)).collect();
+        for result in results {
+            let answer = serde_json::from_str(&result.result);
+            let answer = answer.map_err(FleetError::damaged(format!("the answer to {}", result.id)))?;
+            out.insert(result.host, Some(answer));
         }
         Ok(out)
     }
@@ -104,15 +107,24 @@ impl Fleet {
         })
     }
 
-    /// A host has answered: those who follow the rehearsal hear of it.
-    pub(super) async fn rehearsed(&self, id: &str, host: &str) -> Result<(), FleetError> {
+    /// Hosts have answered: those who follow the rehearsal hear of it.
+    pub(super) async fn rehearsed(&self, id: &str, hosts: &[&str]) -> Result<(), FleetError> {
         let now = self.rehearsal(id).await?;
-        let (step, trouble) = match now.hosts.get(host) {
-            Some(api::OnHost::Held { record }) => (record["verdict"].as_str().unwrap_or_default().to_owned(), None),
-            Some(api::OnHost::Failed { failed }) => ("failed".to_owned(), Some(failed.what.clone())),
-            _ => return Ok(()),
-        };
-        self.tell(id, &api::Event::Host { host: host.to_owned(), step, trouble }).await?;
+        let mut events = Vec::new();
+        for host in hosts {
+            let (step, trouble) = match now.hosts.get(*host) {
+                Some(api::OnHost::Held { record }) => (record["verdict"].as_str().unwrap_or_default().to_owned(), None),
+                Some(api::OnHost::Failed { failed }) => ("failed".to_owned(), Some(failed.what.clone())),
+                _ => continue,
+            };
+            events.push(api::Event::Host { host: (*host).to_owned(), step, trouble });
+        }
+        let bodies: Result<Vec<String>, _> = events.iter().map(serde_json::to_string).collect();
+        let bodies = bodies.map_err(FleetError::damaged("an event"))?;
+        let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+        if !bodies.is_empty() {
+            self.control.append_events(id, &bodies, self.now()).await?;
+        }
         if now.over {
             let outcome = verdict(&now);
             let detail = serde_json::json!({ "hosts": now.hosts.keys().collect::<Vec<_>>(), "outcome": outcome, "alike": now.alike, "system": now.system });

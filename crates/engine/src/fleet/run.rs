@@ -1,10 +1,11 @@
 //! A command of the program on one host, and what comes back from hosts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use greenroom_core::api;
 use greenroom_core::wire::{Answer, Class, Command, Failed, Note, Verb};
-use greenroom_store::control::{NewCommand, Outcome};
+use greenroom_store::control::{NewCommand, Outcome, Subject};
 
 use super::{Fleet, FleetError, answer};
 
@@ -51,7 +52,7 @@ impl Fleet {
                 {
                     return Ok(answer);
                 }
-                let _ = tokio::time::timeout(LOOK, watch.next()).await;
+                watch.wait(LOOK, |hint| hint.subject == Subject::Command && hint.name == id).await;
             }
         };
         let late = || {
@@ -74,33 +75,55 @@ impl Fleet {
         };
         let outcomes = answers.iter().map(outcome).collect::<Result<Vec<_>, FleetError>>()?;
         for (host, id, answer) in answers {
-            self.imaged(host, id, answer).await?;
+            known(self.imaged(host, id, answer).await)?;
         }
         self.control.complete(&outcomes, self.now()).await?;
+        let mut rehearsals: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (host, id, _) in answers {
-            self.over(host, id).await?;
-            if let Some(rehearsal) =
-                id.strip_suffix(host.as_str()).and_then(|rest| rest.strip_suffix('.')).filter(|id| id.starts_with('r'))
-                && self.control.command(id).await?.is_some_and(|command| command.host == *host)
-            {
-                self.rehearsed(rehearsal, host).await?;
+            known(self.over(host, id).await)?;
+            let subject = id.strip_suffix(host.as_str()).and_then(|rest| rest.strip_suffix('.'));
+            if let Some(rehearsal) = subject.filter(|id| id.starts_with('r')) {
+                rehearsals.entry(rehearsal).or_default().push(host);
             }
+        }
+        for (rehearsal, hosts) in rehearsals {
+            // What a host says of another's command is not on record, and nobody is told.
+            let order = match self.order(rehearsal).await {
+                Err(FleetError::Unknown(_)) => continue,
+                order => order?,
+            };
+            let hosts: Vec<&str> = hosts.into_iter().filter(|host| order.hosts.iter().any(|of| of == host)).collect();
+            self.rehearsed(rehearsal, &hosts).await?;
         }
         Ok(())
     }
 
-    /// A host says what goes on with a command of its own that is not over: those who follow hear it.
+    /// Hosts say what goes on with commands of their own that are not over, `(host, command, note)`: those who follow hear it.
     ///
     /// # Errors
     /// The state's.
-    pub async fn went_on(&self, host: &str, id: &str, note: Note) -> Result<(), FleetError> {
-        let Some((subject, of)) = id.split_once('.') else { return Ok(()) };
-        let its_own = |c: greenroom_store::control::Command| c.host == host && c.result.is_none();
-        if of != host || !self.control.command(id).await?.is_some_and(its_own) {
-            return Ok(());
+    pub async fn went_on(&self, notes: &[(String, String, Note)]) -> Result<(), FleetError> {
+        let ids: Vec<&str> = notes.iter().map(|(_, id, _)| id.as_str()).collect();
+        let open = self.control.hosts_of_open(&ids).await?;
+        let event = |(host, id, note): &(String, String, Note)| {
+            open.get(id).filter(|of| *of == host)?;
+            let subject = id.strip_suffix(host.as_str())?.strip_suffix('.')?;
+            let event = api::Event::Note { host: host.clone(), note: note.clone() };
+            Some(serde_json::to_string(&event).map(|body| (subject.to_owned(), body)))
+        };
+        let events = notes.iter().filter_map(event).collect::<Result<Vec<_>, _>>();
+        let events = events.map_err(FleetError::damaged("an event"))?;
+        let events: Vec<(&str, &str)> = events.iter().map(|(of, body)| (of.as_str(), body.as_str())).collect();
+        if !events.is_empty() {
+            self.control.append_events_of(&events, self.now()).await?;
         }
-        self.tell(subject, &api::Event::Note { host: host.to_owned(), note }).await
+        Ok(())
     }
+}
+
+/// What a host says of a command that nobody knows keeps nobody else's answer from being written.
+fn known(outcome: Result<(), FleetError>) -> Result<(), FleetError> {
+    if let Err(FleetError::Unknown(_)) = outcome { Ok(()) } else { outcome }
 }
 
 /// A host that answers something else than what was asked.

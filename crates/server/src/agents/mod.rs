@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! one task a stream ([`stream`]): shakes hands, then carries both ways
+//! one task ([`scribe`]): what the streams hear ─► on record
 //! one task ([`deliver`]): a hint, or every two seconds ─► what is due for whom is connected here ─► its stream
 //! ```
 //! Which hosts are connected here is the one thing that is in memory, because it is true only of this process. A host whose
 //! agent connects again, here or elsewhere, has a new *epoch*; the stream of an older one is closed at the next heartbeat.
 
+mod scribe;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -14,9 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use greenroom_core::wire::ToAgent;
-use greenroom_store::control::{Command, Subject, Watch};
+use greenroom_store::control::{Command, Subject};
 use tokio::sync::mpsc;
 
+pub(crate) use scribe::write;
 pub(crate) use stream::{accept, host};
 
 use crate::Shared;
@@ -34,6 +37,7 @@ const PAGE: u32 = 1000;
 #[derive(Default)]
 pub(crate) struct Streams {
     hosts: Mutex<BTreeMap<String, Seat>>,
+    scribe: scribe::Scribe,
 }
 
 /// One stream's end.
@@ -94,32 +98,28 @@ pub(crate) async fn deliver(shared: Arc<Shared>) {
             watch = control.watch().await.ok();
         }
         // The state may be out of reach for a while: what is due then is due later too.
-        while let Ok(commands) = control.commands_changed_since(since, PAGE).await {
+        while let Ok(commands) = control.commands_queued_since(since, PAGE).await {
             let Some(last) = commands.last() else { break };
             since = last.changed;
             send(&shared, &commands).await;
         }
+        let due = async {
+            match &mut watch {
+                Some(watch) => watch.wait(LOOK, |hint| hint.subject == Subject::Mailbox).await,
+                None => tokio::time::sleep(LOOK).await,
+            }
+        };
         tokio::select! {
-            () = hint(&mut watch) => {}
+            () = due => {}
             _ = beat.tick() => heartbeat(&shared).await,
         }
     }
 }
 
-/// Waits until something may be due.
-async fn hint(watch: &mut Option<Watch>) {
-    let due = async {
-        let Some(watch) = watch else { return std::future::pending().await };
-        while watch.next().await.is_some_and(|hint| !matches!(hint.subject, Subject::Mailbox | Subject::Anything)) {}
-    };
-    let _ = tokio::time::timeout(LOOK, due).await;
-}
-
 /// Sends what was not sent yet.
 async fn send(shared: &Arc<Shared>, commands: &[Command]) {
-    use greenroom_store::control::CommandState;
     let mut sent = Vec::new();
-    for command in commands.iter().filter(|command| command.state == CommandState::Queued) {
+    for command in commands {
         let Ok(body) = serde_json::from_str(&command.body) else { continue };
         if shared.streams.say(&command.host, ToAgent::Do(body)) {
             sent.push(command.id.as_str());

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
-use greenroom_core::wire::{Answer, FromAgent, MAX_MESSAGE, MAX_STATUS, PROTOCOL, ToAgent};
-use greenroom_store::control::{NewReport, Standing};
+use greenroom_core::wire::{FromAgent, MAX_MESSAGE, MAX_STATUS, PROTOCOL, Report, ToAgent};
+use greenroom_store::control::Standing;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Seat;
+use super::scribe::What;
 use crate::Shared;
 use crate::api::ApiError;
 use crate::door::Peer;
@@ -20,6 +21,9 @@ const HELLO: Duration = Duration::from_secs(10);
 
 /// A stream on which nothing arrives for this long is over: an agent pings every 15 s.
 const DEAD: Duration = Duration::from_secs(60);
+
+/// The longest name of a command or of a kind of report, in bytes.
+const NAME: usize = 300;
 
 /// Why a stream ended; the agent hears it where it still listens.
 enum Ended {
@@ -108,35 +112,31 @@ async fn stream(shared: &Arc<Shared>, host: &str, socket: &mut WebSocket, held: 
 
 /// Puts on record what an agent says.
 async fn take(shared: &Arc<Shared>, host: &str, epoch: u64, message: FromAgent) -> Result<Option<ToAgent>, Ended> {
-    let (fleet, control) = (&shared.fleet, shared.fleet.control());
-    match message {
+    let what = match message {
         FromAgent::Hello { .. } => return Err(Ended::Refused("it said hello twice".to_owned())),
-        FromAgent::Begun { id } => {
-            control.command_progress(host, &id, "\"begun\"").await.map_err(|_| Ended::State)?;
-        }
-        FromAgent::Progress { id, note } => fleet.went_on(host, &id, note).await.map_err(|_| Ended::State)?,
-        FromAgent::Done { id, answer } => return done(shared, host, id, answer).await.map(Some),
-        FromAgent::Report(report) => {
-            let body = report.entry.to_string();
-            let new = NewReport { seq: report.seq, kind: report.kind, body };
-            let upto = control.add_reports(host, &[new], fleet.now()).await.map_err(|_| Ended::State)?;
-            return Ok(Some(ToAgent::Reported { upto }));
-        }
+        FromAgent::Begun { id } => What::Begun(name(id)?),
+        FromAgent::Progress { id, note } => What::Note(name(id)?, note),
+        FromAgent::Done { id, answer } => What::Done(name(id)?, Box::new(answer)),
+        FromAgent::Report(report) => What::Report(Report { kind: name(report.kind)?, ..report }),
         FromAgent::Status { status } => {
             let text = serde_json::to_string(&status).map_err(|_| Ended::Gone)?;
             if text.len() > MAX_STATUS {
                 return Err(Ended::Refused(format!("its status has more than {MAX_STATUS} bytes")));
             }
-            control.set_agent_status(host, epoch, &text, fleet.now()).await.map_err(|_| Ended::State)?;
+            let control = shared.fleet.control();
+            control.set_agent_status(host, epoch, &text, shared.fleet.now()).await.map_err(|_| Ended::State)?;
+            return Ok(None);
         }
-    }
-    Ok(None)
+    };
+    shared.streams.scribe.put(host, what).await.map_err(|_| Ended::State)
 }
 
-async fn done(shared: &Arc<Shared>, host: &str, id: String, answer: Answer) -> Result<ToAgent, Ended> {
-    let answers = [(host.to_owned(), id.clone(), answer)];
-    shared.fleet.answered(&answers).await.map_err(|_| Ended::State)?;
-    Ok(ToAgent::Recorded { id })
+/// What an agent says is written together with what others say: nothing in it may keep theirs from being written.
+fn name(text: String) -> Result<String, Ended> {
+    if text.len() > NAME || text.contains(char::is_control) {
+        return Err(Ended::Refused("it named something by what is no name".to_owned()));
+    }
+    Ok(text)
 }
 
 async fn say(socket: &mut WebSocket, message: &ToAgent) -> Result<(), Ended> {

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures_util::stream::{self, Stream};
 use greenroom_core::api;
-use greenroom_store::control::Role;
+use greenroom_store::control::{Role, Subject};
 
 use super::ApiError;
 use super::table::{Answer, Call, Who};
@@ -97,7 +97,10 @@ fn events(shared: Arc<Shared>, subject: String, after: u64) -> impl Stream<Item 
                 continue;
             }
             match &mut watch {
-                Some(watch) => drop(tokio::time::timeout(LOOK, watch.next()).await),
+                Some(watch) => {
+                    let subject = &reader.subject;
+                    watch.wait(LOOK, |hint| hint.subject == Subject::Event && hint.name == *subject).await;
+                }
                 None => tokio::time::sleep(LOOK).await,
             }
         }

@@ -3,7 +3,7 @@
 //! A host has one stream. Whoever opens one takes the next *epoch* ([`Control::hold_agent`]); whoever had it before learns
 //! from the epoch that it has no longer, and what it still writes changes nothing.
 
-use super::{Control, ControlError, Hint, Millis, Subject};
+use super::{BATCH, Control, ControlError, Hint, Millis, Subject, rows};
 use crate::db::{Row, values};
 
 /// What is known of a host's agent.
@@ -187,12 +187,20 @@ impl Control {
         hosts.sort_unstable();
         let mut work = self.begin(WHAT).await?;
         let mut current = Vec::new();
-        for (host, epoch) in hosts {
-            let sql = "UPDATE agent SET last_seen = $3 WHERE host = $1 AND epoch = $2";
-            if self.wrap(WHAT, work.execute(sql, values![host, epoch, now]).await)? > 0 {
-                current.push(host.to_owned());
+        for batch in hosts.chunks(BATCH) {
+            let mut values = values![now].to_vec();
+            for (host, epoch) in batch {
+                values.extend_from_slice(values![*host, *epoch]);
             }
+            let sql = format!(
+                "UPDATE agent SET last_seen = $1 FROM (VALUES {}) AS given
+                 WHERE host = given.column1 AND epoch = given.column2 RETURNING host",
+                rows(batch.len(), 2, 2)
+            );
+            let seen = work.list(sqlx::AssertSqlSafe(sql), &values, |row| row.text(0)).await;
+            current.extend(self.wrap(WHAT, seen)?);
         }
+        current.sort_unstable();
         self.commit(WHAT, work, &[]).await?;
         Ok(current)
     }

@@ -9,8 +9,10 @@
 //! that it has one result is this room's: the first one stays. `fence` is for the agent: it refuses what is older than
 //! what it has seen.
 
+use std::collections::BTreeMap;
+
 use super::sagas::check_fence;
-use super::{BATCH, Control, ControlError, Fence, Hint, Millis, Subject, rows, take_numbers, unreadable};
+use super::{BATCH, Control, ControlError, Fence, Hint, Millis, Subject, places, rows, take_numbers, unreadable};
 use crate::db::{Row, Value, Work, values};
 
 /// A command to be sent.
@@ -95,6 +97,30 @@ pub struct Outcome {
     pub result: String,
 }
 
+/// How far a command is, as the agent says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Underway {
+    /// The command.
+    pub id: String,
+    /// The host that says so: it has to be the command's.
+    pub host: String,
+    /// How far, JSON.
+    pub progress: String,
+}
+
+/// A command that has a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The command.
+    pub id: String,
+    /// Its host.
+    pub host: String,
+    /// What came of it, JSON.
+    pub result: String,
+    /// The number of its last change.
+    pub changed: u64,
+}
+
 impl Control {
     /// Puts commands into the mailboxes, all or none; those whose id is there already are left as they are. Gives how many
     /// are new. With a fence, only while that is the current one.
@@ -140,21 +166,16 @@ impl Control {
         self.commit(WHAT, work, &[]).await
     }
 
-    /// Notes how far a command is; false when it is done, or not this host's.
+    /// Notes how far commands are, all or none; nothing of one that is done, or not the host's. Gives how many were noted.
     ///
     /// # Errors
     /// The database's.
-    pub async fn command_progress(&self, host: &str, id: &str, progress: &str) -> Result<bool, ControlError> {
+    pub async fn commands_running(&self, commands: &[Underway]) -> Result<u64, ControlError> {
         const WHAT: &str = "note progress";
         let mut work = self.begin(WHAT).await?;
-        let noted = async {
-            let changed = take_numbers(&mut work, "command", 1).await?;
-            let sql = "UPDATE command SET state = 'running', progress = $3, changed = $4
-                       WHERE id = $1 AND host = $2 AND state <> 'done'";
-            work.execute(sql, values![id, host, progress, changed]).await
-        };
-        let noted = self.wrap(WHAT, noted.await)? > 0;
-        self.commit(WHAT, work, &[Hint::new(Subject::Command, id)]).await?;
+        let noted = self.wrap(WHAT, running(&mut work, commands).await)?;
+        let hints: Vec<_> = commands.iter().map(|command| Hint::new(Subject::Command, &command.id)).collect();
+        self.commit(WHAT, work, &hints).await?;
         Ok(noted)
     }
 
@@ -181,6 +202,75 @@ impl Control {
         let sql = "SELECT id, host, fence, body, state, progress, result, queued_at, sent_at, done_at, changed
                    FROM command WHERE changed > $1 ORDER BY changed LIMIT $2";
         self.list("read commands", sql, values![since, limit], command).await
+    }
+
+    /// The commands that nobody has sent and that changed after the number `since`, in that order, at most `limit`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn commands_queued_since(&self, since: u64, limit: u32) -> Result<Vec<Command>, ControlError> {
+        let sql = "SELECT id, host, fence, body, state, progress, result, queued_at, sent_at, done_at, changed
+                   FROM command WHERE changed > $1 AND state = 'queued' ORDER BY changed LIMIT $2";
+        self.list("read commands", sql, values![since, limit], command).await
+    }
+
+    /// The number of the last change of any command: whoever reads this, then looks at what is wanted once, and then asks
+    /// for what came after it, misses nothing.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn last_change(&self) -> Result<u64, ControlError> {
+        let sql = "SELECT last FROM numbering WHERE name = 'command'";
+        let last = self.list("look up the last change", sql, &[], |row| row.number(0)).await?;
+        Ok(last.first().copied().unwrap_or(0))
+    }
+
+    /// The results of those of these commands that have one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn results_of(&self, ids: &[&str]) -> Result<Vec<Done>, ControlError> {
+        const WHAT: &str = "look up results";
+        let mut work = self.wrap(WHAT, self.pool.read().await)?;
+        let mut out = Vec::new();
+        for batch in ids.chunks(BATCH) {
+            let values: Vec<Value> = batch.iter().map(|id| Value::from(*id)).collect();
+            let sql = format!(
+                "SELECT id, host, result, changed FROM command WHERE state = 'done' AND id IN ({})",
+                places(batch.len())
+            );
+            out.extend(self.wrap(WHAT, work.list(sqlx::AssertSqlSafe(sql), &values, result).await)?);
+        }
+        Ok(out)
+    }
+
+    /// The hosts of those of these commands that have no result, by command.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn hosts_of_open(&self, ids: &[&str]) -> Result<BTreeMap<String, String>, ControlError> {
+        const WHAT: &str = "look up commands";
+        let mut work = self.wrap(WHAT, self.pool.read().await)?;
+        let mut out = BTreeMap::new();
+        for batch in ids.chunks(BATCH) {
+            let values: Vec<Value> = batch.iter().map(|id| Value::from(*id)).collect();
+            let sql = format!("SELECT id, host FROM command WHERE state <> 'done' AND id IN ({})", places(batch.len()));
+            let read = |row: &Row| Ok((row.text(0)?, row.text(1)?));
+            out.extend(self.wrap(WHAT, work.list(sqlx::AssertSqlSafe(sql), &values, read).await)?);
+        }
+        Ok(out)
+    }
+
+    /// The results that came after the number `since` of commands whose id begins with `prefix`, in the order in which they
+    /// came, at most `limit`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn results_since(&self, since: u64, prefix: &str, limit: u32) -> Result<Vec<Done>, ControlError> {
+        let sql = "SELECT id, host, result, changed FROM command
+                   WHERE changed > $1 AND state = 'done' AND substr(id, 1, length($2)) = $2
+                   ORDER BY changed LIMIT $3";
+        self.list("read results", sql, values![since, prefix, limit], result).await
     }
 
     /// One command.
@@ -281,6 +371,36 @@ async fn done(work: &mut Work<'_>, outcomes: &[Outcome], now: Millis) -> sqlx::R
         first += work.execute(sqlx::AssertSqlSafe(sql), &values).await?;
     }
     Ok(first)
+}
+
+async fn running(work: &mut Work<'_>, commands: &[Underway]) -> sqlx::Result<u64> {
+    if commands.is_empty() {
+        return Ok(0);
+    }
+    let mut changed = take_numbers(work, "command", commands.len()).await? - i64::try_from(commands.len()).unwrap_or(0);
+    let mut noted = 0;
+    // One by one where two speak of the same command: the first one wins.
+    let mut seen = std::collections::HashSet::new();
+    let commands: Vec<_> = commands.iter().filter(|command| seen.insert((&command.id, &command.host))).collect();
+    for batch in commands.chunks(BATCH) {
+        let mut values = Vec::with_capacity(batch.len() * 4);
+        for command in batch {
+            changed += 1;
+            values.extend_from_slice(values![&command.id, &command.host, &command.progress, changed]);
+        }
+        let sql = format!(
+            "UPDATE command SET state = 'running', progress = given.column3, changed = given.column4
+             FROM (VALUES {}) AS given
+             WHERE command.id = given.column1 AND host = given.column2 AND state <> 'done'",
+            rows(batch.len(), 4, 1)
+        );
+        noted += work.execute(sqlx::AssertSqlSafe(sql), &values).await?;
+    }
+    Ok(noted)
+}
+
+fn result(row: &Row) -> sqlx::Result<Done> {
+    Ok(Done { id: row.text(0)?, host: row.text(1)?, result: row.text(2)?, changed: row.number(3)? })
 }
 
 fn command(row: &Row) -> sqlx::Result<Command> {

@@ -3,8 +3,8 @@
 //! Events of one subject (a change, a rehearsal) are numbered 1, 2, 3, …: a reader that was cut off goes on after the last
 //! one that it has. Over all subjects they are in the order of [`Event::place`].
 
-use super::{Control, ControlError, Hint, Millis, Subject, take_numbers};
-use crate::db::{Row, Work, values};
+use super::{BATCH, Control, ControlError, Hint, Millis, Subject, rows, take_numbers};
+use crate::db::{Row, Value, Work, values};
 
 /// Something that happened in a change or a rehearsal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,24 @@ impl Control {
         let last = self.wrap(WHAT, append(&mut work, subject, bodies, now).await)?;
         self.commit(WHAT, work, &[Hint::new(Subject::Event, subject)]).await?;
         Ok(last)
+    }
+
+    /// Appends events to subjects, `(subject, body)`, all or none; those of one subject in the order given.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn append_events_of(&self, events: &[(&str, &str)], now: Millis) -> Result<(), ControlError> {
+        const WHAT: &str = "append events";
+        let mut subjects: Vec<&str> = events.iter().map(|(subject, _)| *subject).collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        let mut work = self.begin(WHAT).await?;
+        for subject in &subjects {
+            let bodies: Vec<&str> = events.iter().filter(|(of, _)| of == subject).map(|(_, body)| *body).collect();
+            self.wrap(WHAT, append(&mut work, subject, &bodies, now).await)?;
+        }
+        let hints: Vec<Hint> = subjects.iter().map(|subject| Hint::new(Subject::Event, subject)).collect();
+        self.commit(WHAT, work, &hints).await
     }
 
     /// The events of a subject after its number `after`, at most `limit`.
@@ -76,6 +94,23 @@ impl Control {
         self.change("keep a document", sql, values![kind, id, body, now], &hints).await.map(|_| ())
     }
 
+    /// Keeps a document under its kind and name when there is none yet; gives the one that is there now. Of several who offer
+    /// one at the same time all are given the same.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn offer_document(&self, kind: &str, id: &str, body: &str, now: Millis) -> Result<String, ControlError> {
+        const WHAT: &str = "keep a document";
+        let mut work = self.begin(WHAT).await?;
+        // An update that changes nothing gives the row that is there, on both databases.
+        let sql = "INSERT INTO document (kind, id, body, at) VALUES ($1, $2, $3, $4)
+                   ON CONFLICT (kind, id) DO UPDATE SET body = document.body RETURNING body";
+        let row = work.row(sql, values![kind, id, body, now]).await;
+        let there = self.wrap(WHAT, row.and_then(|row| row.ok_or(sqlx::Error::RowNotFound)?.text(0)))?;
+        self.commit(WHAT, work, &[Hint::new(Subject::Document, id)]).await?;
+        Ok(there)
+    }
+
     /// The document of that kind and name.
     ///
     /// # Errors
@@ -107,16 +142,21 @@ impl Control {
     }
 }
 
-async fn append(work: &mut Work<'_>, subject: &str, bodies: &[&str], now: Millis) -> sqlx::Result<u64> {
+/// Appends events to a subject; gives the number of the last one.
+pub(super) async fn append(work: &mut Work<'_>, subject: &str, bodies: &[&str], now: Millis) -> sqlx::Result<u64> {
     // Keeps others out until this ends, so that nobody else takes the next number of the subject.
     let last = take_numbers(work, "event", bodies.len()).await?;
     let mut place = last - i64::try_from(bodies.len()).unwrap_or(0);
     let found = work.row("SELECT max(seq) FROM event WHERE subject = $1", values![subject]).await?;
     let mut seq = found.map_or(Ok(None), |row| row.maybe_int(0))?.unwrap_or(0).cast_unsigned();
-    for body in bodies {
-        (place, seq) = (place + 1, seq + 1);
-        let sql = "INSERT INTO event (place, subject, seq, body, at) VALUES ($1, $2, $3, $4, $5)";
-        work.execute(sql, values![place, subject, seq, *body, now]).await?;
+    for batch in bodies.chunks(BATCH) {
+        let mut values: Vec<Value> = Vec::with_capacity(batch.len() * 5);
+        for body in batch {
+            (place, seq) = (place + 1, seq + 1);
+            values.extend_from_slice(values![place, subject, seq, *body, now]);
+        }
+        let sql = format!("INSERT INTO event (place, subject, seq, body, at) VALUES {}", rows(batch.len(), 5, 1));
+        work.execute(sqlx::AssertSqlSafe(sql), &values).await?;
     }
     Ok(seq)
 }

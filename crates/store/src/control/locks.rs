@@ -23,18 +23,30 @@ impl Control {
     /// [`ControlError::Locked`] with the first host that another change has; the database's.
     pub async fn lock_hosts(&self, hosts: &[&str], change: &str, now: Millis) -> Result<(), ControlError> {
         const WHAT: &str = "lock hosts";
+        let work = self.lock(WHAT, hosts, change, now).await?;
+        self.commit(WHAT, work, &[]).await
+    }
+
+    /// A transaction in which `change` has all of `hosts`.
+    pub(super) async fn lock(
+        &self,
+        what: &'static str,
+        hosts: &[&str],
+        change: &str,
+        now: Millis,
+    ) -> Result<Work<'static>, ControlError> {
         let mut hosts = hosts.to_vec();
         hosts.sort_unstable();
         hosts.dedup();
         loop {
-            let mut work = self.begin(WHAT).await?;
-            let all = self.wrap(WHAT, take(&mut work, &hosts, change, now).await)?;
+            let mut work = self.begin(what).await?;
+            let all = self.wrap(what, take(&mut work, &hosts, change, now).await)?;
             if all {
-                return self.commit(WHAT, work, &[]).await;
+                return Ok(work);
             }
             let sql = "SELECT host, change, since FROM host_lock WHERE change <> $1 ORDER BY host";
-            let others = self.wrap(WHAT, work.list(sql, values![change], lock).await)?;
-            self.wrap(WHAT, work.roll_back().await)?;
+            let others = self.wrap(what, work.list(sql, values![change], lock).await)?;
+            self.wrap(what, work.roll_back().await)?;
             if let Some(other) = others.into_iter().find(|lock| hosts.binary_search(&lock.host.as_str()).is_ok()) {
                 return Err(ControlError::Locked { host: other.host, change: other.change });
             }

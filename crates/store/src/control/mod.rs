@@ -7,7 +7,8 @@
 //! did nothing at all, unless it was just committing: then nobody knows. So every writing method can be called again: the
 //! second call finds what the first one did.
 //!
-//! All times are parameters, milliseconds since 1970 in UTC ([`Millis`]); nothing here reads a clock. All bodies are JSON
+//! All times are parameters, milliseconds since 1970 in UTC ([`Millis`]); nothing here reads a clock, and nothing is decided by
+//! comparing times of two control planes, whose clocks differ. All bodies are JSON
 //! as text and are kept byte for byte; nothing here reads them.
 //!
 //! # What is in it
@@ -51,12 +52,12 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 pub use agents::{Agent, Certificate, Standing};
-pub use commands::{Command, CommandState, NewCommand, Outcome};
+pub use commands::{Command, CommandState, Done, NewCommand, Outcome, Underway};
 pub use events::Event;
 pub use locks::HostLock;
 pub use people::{EnrolmentRefusal, NewToken, Role, Token};
 pub use reports::{NewReport, Report};
-pub use sagas::{Fence, Saga};
+pub use sagas::{Fence, Lease, Saga, Step};
 pub use watch::{Hint, Subject, Watch};
 
 use crate::db::{Address, Pool, Value, Work, values};
@@ -250,6 +251,11 @@ fn rows(rows: usize, columns: usize, first: usize) -> String {
         format!("({})", values.join(", "))
     };
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// `$1, $2, …`: `count` values.
+fn places(count: usize) -> String {
+    (1..=count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
 }
 
 /// How many rows go into one statement.

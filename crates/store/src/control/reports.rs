@@ -4,7 +4,9 @@
 //! again what is here already, and streams of two control planes may bring things out of order. Each number is taken
 //! once, the first text stays, and everybody reads only up to the first gap.
 
-use super::{BATCH, Control, ControlError, Hint, Millis, Subject, rows, take_numbers};
+use std::collections::BTreeMap;
+
+use super::{BATCH, Control, ControlError, Hint, Millis, Subject, places, rows, take_numbers};
 use crate::db::{Row, Value, Work, values};
 
 /// Something that a host tells.
@@ -42,10 +44,24 @@ impl Control {
     /// # Errors
     /// The database's.
     pub async fn add_reports(&self, host: &str, reports: &[NewReport], now: Millis) -> Result<u64, ControlError> {
+        let upto = self.add_reports_of(&BTreeMap::from([(host, reports)]), now).await?;
+        Ok(upto.get(host).copied().unwrap_or(0))
+    }
+
+    /// As [`Control::add_reports`], of many hosts, all or none.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn add_reports_of(
+        &self,
+        reports: &BTreeMap<&str, &[NewReport]>,
+        now: Millis,
+    ) -> Result<BTreeMap<String, u64>, ControlError> {
         const WHAT: &str = "keep reports";
         let mut work = self.begin(WHAT).await?;
-        let upto = self.wrap(WHAT, add(&mut work, host, reports, now).await)?;
-        self.commit(WHAT, work, &[Hint::new(Subject::Report, host)]).await?;
+        let upto = self.wrap(WHAT, add(&mut work, reports, now).await)?;
+        let hints: Vec<Hint> = reports.keys().map(|host| Hint::new(Subject::Report, host)).collect();
+        self.commit(WHAT, work, &hints).await?;
         Ok(upto)
     }
 
@@ -91,18 +107,33 @@ impl Control {
     }
 }
 
-async fn add(work: &mut Work<'_>, host: &str, reports: &[NewReport], now: Millis) -> sqlx::Result<u64> {
+async fn add(
+    work: &mut Work<'_>,
+    reports: &BTreeMap<&str, &[NewReport]>,
+    now: Millis,
+) -> sqlx::Result<BTreeMap<String, u64>> {
     // Keeps others out until this ends, so that nobody moves `upto` meanwhile.
-    let last = take_numbers(work, "report", reports.len()).await?;
-    let mut place = last - i64::try_from(reports.len()).unwrap_or(0);
-    let found = work.row("SELECT upto FROM reported WHERE host = $1", values![host]).await?;
-    let before = found.map_or(Ok(0), |row| row.number(0))?;
-    let new: Vec<_> = reports.iter().filter(|report| report.seq > before).collect();
+    let count = reports.values().map(|reports| reports.len()).sum();
+    let mut place = take_numbers(work, "report", count).await? - i64::try_from(count).unwrap_or(0);
+    let hosts: Vec<&str> = reports.keys().copied().collect();
+    let mut upto: BTreeMap<String, u64> = hosts.iter().map(|host| ((*host).to_owned(), 0)).collect();
+    for batch in hosts.chunks(BATCH) {
+        let sql = format!("SELECT host, upto FROM reported WHERE host IN ({})", places(batch.len()));
+        let found =
+            work.list(sqlx::AssertSqlSafe(sql), &texts(batch), |row| Ok((row.text(0)?, row.number(1)?))).await?;
+        upto.extend(found);
+    }
+    let before = upto.clone();
+    let new: Vec<(&str, &NewReport)> = reports
+        .iter()
+        .flat_map(|(host, reports)| reports.iter().map(|report| (*host, report)))
+        .filter(|(host, report)| report.seq > before.get(*host).copied().unwrap_or(0))
+        .collect();
     for batch in new.chunks(BATCH) {
         let mut values: Vec<Value> = Vec::with_capacity(batch.len() * 6);
-        for report in batch {
+        for (host, report) in batch {
             place += 1;
-            values.extend_from_slice(values![host, report.seq, &report.kind, &report.body, now, place]);
+            values.extend_from_slice(values![*host, report.seq, &report.kind, &report.body, now, place]);
         }
         let sql = format!(
             "INSERT INTO report (host, seq, kind, body, at, place) VALUES {} ON CONFLICT (host, seq) DO NOTHING",
@@ -110,23 +141,40 @@ async fn add(work: &mut Work<'_>, host: &str, reports: &[NewReport], now: Millis
         );
         work.execute(sqlx::AssertSqlSafe(sql), &values).await?;
     }
-    let sql = "SELECT seq FROM report WHERE host = $1 AND seq > $2 ORDER BY seq";
-    let mut upto = before;
-    let follow = |row: &Row| {
-        let seq = row.number(0)?;
-        if seq != upto + 1 {
-            return Ok(std::ops::ControlFlow::Break(()));
-        }
-        upto = seq;
-        Ok(std::ops::ControlFlow::Continue(()))
-    };
-    work.each(sql, values![host, before], follow).await?;
-    if upto > before {
-        let sql = "INSERT INTO reported (host, upto) VALUES ($1, $2)
-                   ON CONFLICT (host) DO UPDATE SET upto = excluded.upto";
-        work.execute(sql, values![host, upto]).await?;
+    for batch in hosts.chunks(BATCH) {
+        follow(work, batch, &mut upto).await?;
+    }
+    let moved: Vec<(&String, &u64)> = upto.iter().filter(|(host, upto)| before.get(*host) != Some(upto)).collect();
+    for batch in moved.chunks(BATCH) {
+        let values: Vec<Value> = batch.iter().flat_map(|(host, upto)| values![*host, **upto].to_vec()).collect();
+        let sql = format!(
+            "INSERT INTO reported (host, upto) VALUES {} ON CONFLICT (host) DO UPDATE SET upto = excluded.upto",
+            rows(batch.len(), 2, 1)
+        );
+        work.execute(sqlx::AssertSqlSafe(sql), &values).await?;
     }
     Ok(upto)
+}
+
+/// Moves `upto` of these hosts as far as nothing is missing.
+async fn follow(work: &mut Work<'_>, hosts: &[&str], upto: &mut BTreeMap<String, u64>) -> sqlx::Result<()> {
+    let sql = format!(
+        "SELECT report.host, seq FROM report LEFT JOIN reported ON reported.host = report.host
+         WHERE report.host IN ({}) AND seq > coalesce(upto, 0) ORDER BY report.host, seq",
+        places(hosts.len())
+    );
+    let next = |row: &Row| {
+        let (host, seq) = (row.text(0)?, row.number(1)?);
+        if let Some(upto) = upto.get_mut(&host).filter(|upto| **upto + 1 == seq) {
+            *upto = seq;
+        }
+        Ok(std::ops::ControlFlow::Continue(()))
+    };
+    work.each(sqlx::AssertSqlSafe(sql), &texts(hosts), next).await
+}
+
+fn texts(texts: &[&str]) -> Vec<Value> {
+    texts.iter().map(|text| Value::from(*text)).collect()
 }
 
 fn report(row: &Row) -> sqlx::Result<Report> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greenroom_store::control::{Control, ControlError, NewCommand, Outcome, Subject};
+use greenroom_store::control::{Control, ControlError, NewCommand, Outcome, Step, Subject};
 use greenroom_testkit::postgres::Postgres;
 use sqlx::Connection as _;
 
@@ -13,6 +13,10 @@ fn commands(count: usize) -> Vec<NewCommand> {
     (0..count).map(command).collect()
 }
 
+fn after(commands: &[NewCommand]) -> Step<'_> {
+    Step { state: "after", commands, events: &[] }
+}
+
 #[test]
 fn a_transaction_that_is_cut_off_did_nothing_and_can_be_done_again() {
     greenroom_testkit::need_root!();
@@ -21,7 +25,8 @@ fn a_transaction_that_is_cut_off_did_nothing_and_can_be_done_again() {
         let url = server.database("control");
         let control = Control::connect(&url).await.unwrap();
         control.add_saga("s", "before", 0).await.unwrap();
-        let fence = control.acquire("s", "p", 0, 100).await.unwrap().unwrap();
+        let new = control.open_leases().await.unwrap().remove(0);
+        let fence = control.acquire(&new, "p", 0, 100).await.unwrap().unwrap();
         // Somebody holds what the step needs half-way: it has written its state and waits to queue its commands.
         let mut other = sqlx::postgres::PgConnection::connect(&url).await.unwrap();
         sqlx::raw_sql("BEGIN; UPDATE greenroom.numbering SET last = last WHERE name = 'command'")
@@ -29,7 +34,7 @@ fn a_transaction_that_is_cut_off_did_nothing_and_can_be_done_again() {
             .await
             .unwrap();
         let (writer, under, new) = (control.clone(), fence.clone(), commands(1000));
-        let step = tokio::spawn(async move { writer.write_saga(&under, "after", &new, 1).await });
+        let step = tokio::spawn(async move { writer.write_saga(&under, after(&new), 1).await });
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'control' AND wait_event_type = 'Lock'";
         while server.psql("postgres", waits) != "1" {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -39,7 +44,7 @@ fn a_transaction_that_is_cut_off_did_nothing_and_can_be_done_again() {
         drop(other);
         assert_eq!(control.saga("s").await.unwrap().unwrap().state, "before");
         assert!(control.commands_changed_since(0, 10).await.unwrap().is_empty());
-        control.write_saga(&fence, "after", &commands(1000), 2).await.unwrap();
+        control.write_saga(&fence, after(&commands(1000)), 2).await.unwrap();
         assert_eq!(control.commands_changed_since(0, 2000).await.unwrap().len(), 1000);
     });
 }

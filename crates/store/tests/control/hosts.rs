@@ -1,7 +1,7 @@
 //! Certificates, streams, mailboxes and reports of hosts.
 
 use greenroom_store::control::{
-    Command, CommandState, Control, ControlError, NewCommand, NewReport, Outcome, Standing,
+    Command, CommandState, Control, ControlError, NewCommand, NewReport, Outcome, Standing, Underway,
 };
 
 use super::{Home, timed};
@@ -90,8 +90,8 @@ pub(super) async fn commands(home: &Home) {
 
     let before = one.commands_changed_since(0, 1000).await.unwrap().last().unwrap().changed;
     two.commands_sent(&["z", "a"], 12).await.unwrap();
-    assert!(two.command_progress("box1", "z", r#"{"at":1}"#).await.unwrap());
-    assert!(!two.command_progress("box2", "z", r#"{"at":2}"#).await.unwrap());
+    let said = [underway("box2", "z", r#"{"at":2}"#), underway("box1", "z", r#"{"at":1}"#)];
+    assert_eq!(two.commands_running(&said).await.unwrap(), 1, "what another host says is not noted");
     // After a reconnect it is sent again, and is where it was.
     two.commands_sent(&["z"], 13).await.unwrap();
     let z = one.command("z").await.unwrap().unwrap();
@@ -102,7 +102,7 @@ pub(super) async fn commands(home: &Home) {
     let twice = [outcome("z", "box1", "first"), outcome("z", "box1", "second"), outcome("nothing", "box1", "x")];
     assert_eq!(one.complete(&twice, 15).await.unwrap(), 1);
     assert_eq!(two.complete(&[outcome("z", "box1", "third")], 16).await.unwrap(), 0);
-    assert!(!two.command_progress("box1", "z", "{}").await.unwrap());
+    assert_eq!(two.commands_running(&[underway("box1", "z", "{}")]).await.unwrap(), 0);
     two.commands_sent(&["z"], 17).await.unwrap();
     let z = two.command("z").await.unwrap().unwrap();
     assert_eq!((z.state, z.result.as_deref(), z.done_at), (CommandState::Done, Some("first"), Some(15)));
@@ -116,10 +116,25 @@ pub(super) async fn commands(home: &Home) {
     assert_eq!(ids(&two.commands_changed_since(before, 1).await.unwrap()), ["a"]);
     assert!(two.commands_changed_since(moved[1].changed, 1000).await.unwrap().is_empty());
 
+    assert_eq!(ids(&two.commands_queued_since(0, 1000).await.unwrap()), ["m", "b"], "what nobody sent");
+    let results = two.results_of(&["a", "z", "nothing"]).await.unwrap();
+    assert_eq!(
+        results.iter().map(|done| (done.id.as_str(), done.result.as_str())).collect::<Vec<_>>(),
+        [("z", "first")]
+    );
+    assert_eq!(two.results_since(before, "z", 9).await.unwrap(), results);
+    assert!(two.results_since(before, "a", 9).await.unwrap().is_empty());
+    assert_eq!(two.last_change().await.unwrap(), one.last_change().await.unwrap());
+    assert!(two.results_since(two.last_change().await.unwrap(), "z", 9).await.unwrap().is_empty());
+
     assert_eq!(one.forget_commands(15).await.unwrap(), 0);
     assert_eq!(one.forget_commands(16).await.unwrap(), 1);
     assert_eq!(one.command("z").await.unwrap(), None);
     polling_misses_nothing(&one, &two).await;
+}
+
+fn underway(host: &str, id: &str, progress: &str) -> Underway {
+    Underway { id: id.into(), host: host.into(), progress: progress.into() }
 }
 
 /// While many write, a reader that polls by number sees all.
@@ -165,7 +180,10 @@ pub(super) async fn reports(home: &Home) {
     assert_eq!(bodies(&one, 1, 1).await, ["b"]);
     assert_eq!(one.add_reports("teller", &[report(5, "e"), report(4, "d"), report(4, "x")], 3).await.unwrap(), 6);
     assert_eq!(bodies(&two, 0, 10).await, ["a", "b", "c", "d", "e", "f"]);
-    one.add_reports("another", &[report(1, "its own")], 3).await.unwrap();
+    let (own, more) = ([report(1, "its own")], [report(7, "g"), report(9, "i")]);
+    let many = std::collections::BTreeMap::from([("another", own.as_slice()), ("quiet", &[]), ("third", &more)]);
+    let upto = one.add_reports_of(&many, 3).await.unwrap();
+    assert_eq!(upto.into_iter().collect::<Vec<_>>(), [("another".into(), 1), ("quiet".into(), 0), ("third".into(), 0)]);
     let all = two.reports_since(0, 100).await.unwrap();
     let came: String = all.iter().filter(|report| report.host == "teller").map(|report| report.body.as_str()).collect();
     assert_eq!(came, "cbafed");

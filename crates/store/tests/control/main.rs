@@ -46,6 +46,7 @@ async fn conformance(home: &Home) {
     hosts::reports(home).await;
     sagas::leases(home).await;
     sagas::fences(home).await;
+    sagas::beginnings_and_ends(home).await;
     sagas::locks(home).await;
     sagas::events_and_documents(home).await;
     hints(&first).await;

@@ -95,7 +95,7 @@ async fn serve(
         Failure::new(status::FAULT, format!("cannot listen on {}: {error}", args.listen)).hint("--listen ADDRESS:PORT")
     })?;
     let address = listener.local_addr()?;
-    let name = format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), address.port());
+    let name = name(address.port());
     let fleet = Fleet::new(control, ledger, blobs, &name, jiff::Timestamp::now);
     let authority = authority(&fleet, dir).await?;
     let own = Url::parse(&format!("https://localhost:{}", address.port())).map_err(Failure::usage)?;
@@ -115,6 +115,13 @@ async fn serve(
     greenroom_server::serve(shared, listener, names, Limits::default(), stopped).await.map_err(Failure::fault)
 }
 
+/// A name that no other control plane has, also not one on another machine of the same name, nor an earlier life of this one.
+fn name(port: u16) -> String {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    let random = RandomState::new().build_hasher().finish();
+    format!("{}:{port}-{random:016x}", rustix::system::uname().nodename().to_string_lossy())
+}
+
 fn of_state(error: ControlError) -> Failure {
     Failure::fault(FleetError::from(error))
 }
@@ -124,16 +131,14 @@ const AUTHORITY: &str = "authority";
 
 /// The system's authority; made at the first start.
 async fn authority(fleet: &Fleet, dir: &Path) -> Result<Authority, Failure> {
-    let known = || async { fleet.control().document(AUTHORITY, "current").await.map_err(of_state) };
-    let text = match known().await? {
+    let text = match fleet.control().document(AUTHORITY, "current").await.map_err(of_state)? {
         Some(text) => text,
         None => {
             let made = Authority::create("system", fleet.now() / 1000).map_err(Failure::fault)?;
             let text = serde_json::json!({ "certificate": made.certificate(), "key": made.key() }).to_string();
-            // Of two control planes that are at their first start at the same moment, both may come to this.
-            let new = fleet.control().put_document(AUTHORITY, "current", &text, fleet.now()).await;
-            new.map_err(of_state)?;
-            known().await?.unwrap_or(text)
+            // Of two control planes at their first start both may come to this; both get the same.
+            let offered = fleet.control().offer_document(AUTHORITY, "current", &text, fleet.now()).await;
+            offered.map_err(of_state)?
         }
     };
     let parsed: serde_json::Value = serde_json::from_str(&text)?;

@@ -34,7 +34,7 @@ impl World {
         let control = command.stdin(Stdio::null()).spawn().unwrap();
         let world = Self { control, fleet, state };
         let began = Instant::now();
-        while !world.greenroom(&["status"]).ok() {
+        while !world.greenroom(&["token", "list"]).ok() {
             assert!(began.elapsed() < Duration::from_secs(60), "the control plane does not serve");
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -125,6 +125,8 @@ const OWN: &[&str] = &[
     "var/cache",
     "var/tmp",
     "tmp",
+    // The program itself, which each host has its own of.
+    "usr/local/bin/greenroom",
     "run",
     "proc",
     "sys",

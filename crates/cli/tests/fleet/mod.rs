@@ -33,7 +33,7 @@ impl World {
         let mut command = self.fleet.operator().command(GREENROOM);
         command.arg("--state").arg(&self.state).args(["serve", "--url", &url]);
         self.control = Some(command.stdin(Stdio::null()).spawn().unwrap());
-        self.until("the control plane serves", |world| world.greenroom(&["status"]).ok());
+        self.until("the control plane serves", |world| world.greenroom(&["token", "list"]).ok());
     }
 
     /// Runs the program at the operator's place.

@@ -98,9 +98,10 @@ async fn certify(shared: &Arc<Shared>, host: &str, request: &str) -> Result<(api
 async fn piece(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<Peer>,
-    Path((hash, number)): Path<(String, u64)>,
+    Path((hash, number)): Path<(String, String)>,
 ) -> Result<Json<api::Piece>, ApiError> {
     host(&shared, &peer).await?;
+    let number = number.parse().map_err(|_| ApiError::bad_request(format!("{number} is no number of a piece")))?;
     Ok(Json(api::Piece { data: shared.fleet.piece(&hash, number).await? }))
 }
 

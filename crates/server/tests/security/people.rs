@@ -20,6 +20,7 @@ enum Who {
 
 const VIEWER: Who = Who::Person(Role::Viewer);
 const DEVELOPER: Who = Who::Person(Role::Developer);
+const OPERATOR: Who = Who::Person(Role::Operator);
 const ADMIN: Who = Who::Person(Role::Admin);
 
 /// Who may call what: a line for each call of the API. Whether a developer may change hosts is then for the system file to say,
@@ -41,6 +42,15 @@ const CALLS: &[(&str, &str, Who)] = &[
     ("get", "/v1/system", VIEWER),
     ("post", "/v1/system", ADMIN),
     ("post", "/v1/rehearsals/{id}/approve", DEVELOPER),
+    ("post", "/v1/programs/{hash}/{number}", OPERATOR),
+    ("post", "/v1/upgrades", OPERATOR),
+    ("post", "/v1/contents/missing", DEVELOPER),
+    ("post", "/v1/contents", DEVELOPER),
+    ("get", "/v1/images", VIEWER),
+    ("post", "/v1/images", OPERATOR),
+    ("get", "/v1/images/{id}", VIEWER),
+    ("post", "/v1/rebuilds", OPERATOR),
+    ("get", "/v1/rebuilds/{id}", VIEWER),
     ("post", "/v1/enrolments", ADMIN),
     ("post", "/v1/tokens", ADMIN),
     ("get", "/v1/tokens", ADMIN),
@@ -48,6 +58,10 @@ const CALLS: &[(&str, &str, Who)] = &[
     ("post", "/v1/enrol", Who::Invited),
     ("post", "/v1/agent/renew", Who::Agent),
     ("get", "/v1/agent/stream", Who::Agent),
+    ("get", "/v1/agent/programs/{hash}/{number}", Who::Agent),
+    ("post", "/v1/agent/commands/{id}/manifest", Who::Agent),
+    ("post", "/v1/agent/commands/{id}/contents", Who::Agent),
+    ("post", "/v1/agent/commands/{id}/fetch", Who::Agent),
 ];
 
 /// A path with names of nothing in it.

@@ -294,8 +294,7 @@ fn name(id: &str, order: Order, host: &str) -> String {
 
 /// The order that a result is of.
 fn order(id: &str, result: &Done) -> Option<Order> {
-    let all = [Order::Prepare, Order::Commit, Order::Unwind];
-    all.into_iter().find(|order| name(id, *order, &result.host) == result.id)
+    Order::ALL.into_iter().find(|order| name(id, *order, &result.host) == result.id)
 }
 
 /// What is different, for those who follow.

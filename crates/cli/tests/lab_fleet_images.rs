@@ -1,88 +1,30 @@
 //! Contents across hosts: files of a change travel, images are kept, a lost server comes back from one.
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+mod fleet;
 
-use greenroom_testkit::lab::{Boot, Fleet, Lab, LabHost, Output};
+use std::fs;
+
+use fleet::World;
+use greenroom_testkit::lab::LabHost;
 use greenroom_testkit::need_root;
 use serde_json::Value;
 
-const GREENROOM: &str = env!("CARGO_BIN_EXE_greenroom");
-
-/// A fleet whose control plane is at the operator's place.
-struct World {
-    control: Child,
-    fleet: Fleet,
-    state: PathBuf,
+/// A host, from outside.
+fn of<'a>(world: &'a World, name: &str) -> &'a LabHost {
+    world.fleet.host(name).unwrap()
 }
 
-impl World {
-    fn new(names: &[&str]) -> Self {
-        let lab = Lab::new().unwrap();
-        let mut fleet = Fleet::new(&lab).unwrap();
-        for name in names {
-            fleet.add(name).unwrap();
-        }
-        fleet.boot(&Boot::networked()).unwrap();
-        let state = lab.dir().join("control-plane");
-        let url = format!("https://{}:7443", fleet.operator().address());
-        let mut command = fleet.operator().command(GREENROOM);
-        command.arg("--state").arg(&state).args(["serve", "--url", &url]);
-        let control = command.stdin(Stdio::null()).spawn().unwrap();
-        let world = Self { control, fleet, state };
-        let began = Instant::now();
-        while !world.greenroom(&["token", "list"]).ok() {
-            assert!(began.elapsed() < Duration::from_secs(60), "the control plane does not serve");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        for name in names {
-            world.done(&["join", &format!("root@{name}"), "--program", GREENROOM]);
-        }
-        world
-    }
-
-    fn greenroom(&self, args: &[&str]) -> Output {
-        let state = self.state.display().to_string();
-        let mut words = vec![GREENROOM, "--state", &state];
-        words.extend(args);
-        self.fleet.operator().exec(&words).unwrap()
-    }
-
-    fn done(&self, args: &[&str]) -> Output {
-        let output = self.greenroom(args);
-        assert!(output.ok(), "{args:?}: {output}");
-        output
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        let output = self.done(args);
-        serde_json::from_str(&output.out()).unwrap_or_else(|error| panic!("{error}: {output}"))
-    }
-
-    fn host(&self, name: &str) -> &LabHost {
-        self.fleet.host(name).unwrap()
-    }
-
-    fn image(&self, host: &str) -> Value {
-        let run = self.json(&["image", "update", "--on", host, "--json"]);
-        run["hosts"][host]["image"].clone()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.control.kill().unwrap();
-        self.control.wait().unwrap();
-    }
+/// Brings the image of a host up to date.
+fn image(world: &World, host: &str) -> Value {
+    let run = world.json(&["image", "update", "--on", host, "--json"]);
+    run["hosts"][host]["image"].clone()
 }
 
 #[test]
 fn the_files_of_a_change_travel_to_the_hosts() {
     need_root!();
-    let world = World::new(&["web1", "web2"]);
+    let world = World::joined(&["web1", "web2"]);
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("shop.conf"), "listen = 8080\n").unwrap();
     let change = dir.path().join("shop.toml");
@@ -92,10 +34,10 @@ fn the_files_of_a_change_travel_to_the_hosts() {
     assert_eq!(rehearsal["hosts"]["web1"]["record"]["steps"][0]["what"], "copy shop.conf to /etc/shop.conf");
     assert_eq!(world.json(&["apply", rehearsal["id"].as_str().unwrap(), "--json"])["outcome"], "done");
     for host in ["web1", "web2"] {
-        let there = world.host(host).exec(&["stat", "-c", "%a %U:%G", "/etc/shop.conf"]).unwrap();
+        let there = of(&world, host).exec(&["stat", "-c", "%a %U:%G", "/etc/shop.conf"]).unwrap();
         assert_eq!(there.out().trim(), "640 root:daemon");
-        assert_eq!(fs::read_to_string(world.host(host).path("etc/shop.conf")).unwrap(), "listen = 8080\n");
-        let left = world.host(host).exec(&["ls", "/var/lib/greenroom/agent/files"]).unwrap();
+        assert_eq!(fs::read_to_string(of(&world, host).path("etc/shop.conf")).unwrap(), "listen = 8080\n");
+        let left = of(&world, host).exec(&["ls", "/var/lib/greenroom/agent/files"]).unwrap();
         assert_eq!(left.out().trim(), "");
     }
 }
@@ -136,28 +78,28 @@ const OWN: &[&str] = &[
 #[test]
 fn a_fresh_host_becomes_a_lost_one_again_and_back() {
     need_root!();
-    let world = World::new(&["web1", "web9"]);
+    let world = World::joined(&["web1", "web9"]);
     // What makes web1 web1: a user with a password, a service with its files, something with attributes, something gone.
     let make = "useradd -m -s /bin/bash shop && echo shop:secret | chpasswd && mkdir -p /srv/shop/static && \
         printf '[Service]\\nExecStart=/bin/sleep infinity\\nUser=shop\\n[Install]\\nWantedBy=multi-user.target\\n' \
         > /etc/systemd/system/shop.service && head -c 3000000 /dev/urandom > /srv/shop/static/a && \
         ln /srv/shop/static/a /srv/shop/static/b && ln -s a /srv/shop/static/c && chown -R shop: /srv/shop && \
         chmod 2750 /srv/shop && rm /etc/motd && systemctl enable --now shop";
-    world.host("web1").exec_ok(&["sh", "-c", make]).unwrap();
-    let first = world.image("web1");
+    of(&world, "web1").exec_ok(&["sh", "-c", make]).unwrap();
+    let first = image(&world, "web1");
     assert!(first["sent"].as_u64().unwrap() >= 3_000_000, "{first}");
     // Nothing has changed but one file, and what is volatile.
-    fs::write(world.host("web1").path("srv/shop/page"), "new\n").unwrap();
-    fs::write(world.host("web1").path("var/log/noise"), "noise\n").unwrap();
-    let second = world.image("web1");
+    fs::write(of(&world, "web1").path("srv/shop/page"), "new\n").unwrap();
+    fs::write(of(&world, "web1").path("var/log/noise"), "noise\n").unwrap();
+    let second = image(&world, "web1");
     assert_eq!(second["sent"], 4, "{second}");
     assert_eq!(second["since"], first["manifest"]);
     // What another host has, the control plane has already.
-    let other = world.image("web9");
+    let other = image(&world, "web9");
     assert!(other["sent"].as_u64().unwrap() < first["sent"].as_u64().unwrap() / 2, "{other}");
     assert_eq!(world.json(&["image", "list", "--json"])["images"].as_array().unwrap().len(), 2);
 
-    let web9 = world.host("web9");
+    let web9 = of(&world, "web9");
     let look = "cat /etc/hostname /etc/machine-id; sha256sum /etc/ssh/ssh_host_*; ls -A /etc/motd /srv";
     let before = web9.exec(&["sh", "-c", look]).unwrap().out();
     let rebuilt = world.json(&["rebuild", "web9", "--as", "web1", "--why", "web1 burned down", "--json"]);
@@ -166,7 +108,7 @@ fn a_fresh_host_becomes_a_lost_one_again_and_back() {
     assert!(own.contains("/etc/hostname"), "{own}");
     // Judged from outside.
     let exclude: Vec<String> = OWN.iter().map(|path| format!("--exclude=/{path}")).collect();
-    let (from, to) = (world.host("web1").path(""), web9.path(""));
+    let (from, to) = (of(&world, "web1").path(""), web9.path(""));
     let compared = std::process::Command::new("rsync")
         .args(["-aHAXn", "--omit-dir-times", "--checksum", "--delete", "--itemize-changes"])
         .args(&exclude)

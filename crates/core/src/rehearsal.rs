@@ -213,3 +213,46 @@ pub struct Rehearsal {
     /// Where the time went.
     pub timings: Timings,
 }
+
+impl Rehearsal {
+    /// One of which nothing is known yet but when, by whom and of which tree: ready, without effect, tests and proof.
+    #[must_use]
+    pub fn blank(rehearsal: &str, at: String, actor: &str, root: String) -> Self {
+        Self {
+            rehearsal: rehearsal.to_owned(),
+            name: String::new(),
+            why: None,
+            at,
+            actor: actor.to_owned(),
+            root,
+            verdict: Verdict::Ready,
+            reasons: Vec::new(),
+            exit_code: 0,
+            changeset: None,
+            entries: 0,
+            undo_proven: false,
+            left_behind: Vec::new(),
+            parts: Vec::new(),
+            steps: Vec::new(),
+            typed: Vec::new(),
+            tests: Vec::new(),
+            actions: Vec::new(),
+            wishes: ApplyOptions::default(),
+            effects: Effects::default(),
+            runtime_only: Vec::new(),
+            volatile_paths: 0,
+            volatile: Counted::default(),
+            noise: Counted::default(),
+            data: Counted::default(),
+            sockets: Counted::default(),
+            stores: Vec::new(),
+            boot: Counted::default(),
+            notes: Vec::new(),
+            booted: false,
+            net: Net::None,
+            reached: Vec::new(),
+            refused: Vec::new(),
+            timings: Timings::default(),
+        }
+    }
+}

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use greenroom_core::ContentHash;
 use greenroom_core::api::{Begun, InForce, NewChange, NewRehearsal, NewSystem, Undo};
 use greenroom_core::plan::Part;
-use greenroom_core::rehearsal::{Counted, Net, Rehearsal, Timings, Verdict};
+use greenroom_core::rehearsal::Rehearsal;
 use greenroom_core::rollout::Word;
 use greenroom_core::system::{Bundle, Declaration, Rights};
 use greenroom_core::wire::{Answer, Command, Rehearse, Verb, What};
@@ -127,40 +127,10 @@ fn record(once: bool) -> Rehearsal {
     let files = Part::Files { changeset: ContentHash::of(b""), entries: 1 };
     let live = Part::Live { step: 2, run: "true".to_owned(), undo: None, timeout_s: None, once: true };
     Rehearsal {
-        rehearsal: "r9".to_owned(),
-        name: String::new(),
-        why: None,
-        at: String::new(),
-        actor: String::new(),
-        root: "/".to_owned(),
-        verdict: Verdict::Ready,
-        reasons: Vec::new(),
-        exit_code: 0,
-        changeset: None,
         entries: 1,
         undo_proven: true,
-        left_behind: Vec::new(),
         parts: if once { vec![files, live] } else { vec![files] },
-        steps: Vec::new(),
-        typed: Vec::new(),
-        tests: Vec::new(),
-        actions: Vec::new(),
-        wishes: greenroom_core::change::ApplyOptions::default(),
-        effects: greenroom_core::effect::Effects::default(),
-        runtime_only: Vec::new(),
-        volatile_paths: 0,
-        volatile: Counted::default(),
-        noise: Counted::default(),
-        data: Counted::default(),
-        sockets: Counted::default(),
-        stores: Vec::new(),
-        boot: Counted::default(),
-        notes: Vec::new(),
-        booted: false,
-        net: Net::None,
-        reached: Vec::new(),
-        refused: Vec::new(),
-        timings: Timings::default(),
+        ..Rehearsal::blank("r9", String::new(), "", "/".to_owned())
     }
 }
 

@@ -22,6 +22,25 @@ impl World {
     pub(crate) fn new(webs: u32) -> Self {
         let lab = Lab::new().unwrap();
         let fleet = Fleet::webs_and_db(&lab, webs, None, &Boot::networked()).unwrap();
+        Self::of(&lab, fleet)
+    }
+
+    /// The same with hosts of these names, joined.
+    pub(crate) fn joined(names: &[&str]) -> Self {
+        let lab = Lab::new().unwrap();
+        let mut fleet = Fleet::new(&lab).unwrap();
+        for name in names {
+            fleet.add(name).unwrap();
+        }
+        fleet.boot(&Boot::networked()).unwrap();
+        let world = Self::of(&lab, fleet);
+        for name in names {
+            world.done(&["join", &format!("root@{name}"), "--program", GREENROOM]);
+        }
+        world
+    }
+
+    fn of(lab: &Lab, fleet: Fleet) -> Self {
         let state = lab.dir().join("control-plane");
         let mut world = Self { control: None, fleet, state };
         world.serve();

@@ -43,6 +43,30 @@ pub(super) struct Doc {
 }
 
 impl Doc {
+    /// One that was just begun, of no rehearsal and no other change.
+    pub(super) fn new(
+        kind: &str,
+        rollout: Rollout,
+        person: &str,
+        why: Option<String>,
+        at: Millis,
+        held: Option<&Held>,
+    ) -> Self {
+        Self {
+            rollout,
+            kind: kind.to_owned(),
+            rehearsal: None,
+            of: None,
+            person: person.to_owned(),
+            why,
+            at,
+            ended_at: None,
+            system: held.map(|held| held.in_force.clone()),
+            said: Vec::new(),
+            noted: BTreeMap::new(),
+        }
+    }
+
     /// How long its hosts may be watched in all, batch after batch, in seconds.
     pub(super) fn watching_s(&self) -> u64 {
         let of = |host: &String| {
@@ -82,17 +106,8 @@ impl Fleet {
             once_per_system(&mut course, &mut parts);
         }
         let doc = |rollout| Doc {
-            rollout,
-            kind: "apply".to_owned(),
             rehearsal: Some(id.clone()),
-            of: None,
-            person: who.name.to_owned(),
-            why: wanted.why.clone(),
-            at: self.now(),
-            ended_at: None,
-            system: held.as_ref().map(|held| held.in_force.clone()),
-            said: Vec::new(),
-            noted: BTreeMap::new(),
+            ..Doc::new("apply", rollout, who.name, wanted.why.clone(), self.now(), held.as_ref())
         };
         self.begin(parts, course, doc).await
     }
@@ -167,17 +182,9 @@ impl Fleet {
         let parts: BTreeMap<String, What> =
             of.rollout.hosts.iter().filter_map(|(host, part)| Some((host.clone(), what(part)?))).collect();
         let doc = |rollout| Doc {
-            rollout,
-            kind: "undo".to_owned(),
             rehearsal: of.rehearsal.clone(),
             of: Some(id.to_owned()),
-            person: who.name.to_owned(),
-            why: wanted.why.clone(),
-            at: self.now(),
-            ended_at: None,
-            system: held.as_ref().map(|held| held.in_force.clone()),
-            said: Vec::new(),
-            noted: BTreeMap::new(),
+            ..Doc::new("undo", rollout, who.name, wanted.why.clone(), self.now(), held.as_ref())
         };
         // The way back is for all at once and waits for nobody's health: what is there now is what has to go.
         let policy = Policy { pause_on_failure: false, ..course(held.as_ref(), &hosts).policy };

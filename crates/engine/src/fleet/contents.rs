@@ -122,8 +122,7 @@ impl Fleet {
         }
         let known = self.base(host, since).await?;
         let missing = self.with_blobs(move |blobs| offered(blobs, manifest, known, stream)).await?;
-        let offer = serde_json::to_string(&Offer { manifest }).map_err(FleetError::damaged("the offer"))?;
-        self.control.put_document(OFFER, id, &offer, self.now()).await?;
+        self.write(OFFER, id, "the offer", &Offer { manifest }).await?;
         Ok(missing)
     }
 
@@ -158,10 +157,8 @@ impl Fleet {
     /// The manifest that a host offered for a command that is under way.
     pub(super) async fn offer(&self, host: &str, id: &str) -> Result<ContentHash, FleetError> {
         self.under_way(host, id).await?;
-        let offer = self.control.document(OFFER, id).await?;
-        let offer = offer.ok_or_else(|| FleetError::Unknown(format!("{id} has no manifest yet")))?;
-        let offer: Offer = serde_json::from_str(&offer).map_err(FleetError::damaged("the offer"))?;
-        Ok(offer.manifest)
+        let offer = self.read::<Offer>(OFFER, id, "the offer").await?;
+        Ok(offer.ok_or_else(|| FleetError::Unknown(format!("{id} has no manifest yet")))?.manifest)
     }
 
     /// The offer is taken, or was none.

@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use greenroom_core::api;
 use greenroom_core::rollout::{Order, Outcome, Phase, Rollout};
-use greenroom_core::wire::{Answer, Class, Command, Failed, Verb};
+use greenroom_core::wire::{Answer, Class, Failed, Verb};
 use greenroom_store::control::{
     Done, Fence, Hint, Lease, Millis, NewCommand, Outcome as Ended, Step as Written, Subject, Watch,
 };
 use greenroom_store::ledger::Draft;
 
 use super::change::{Doc, Spoken, words};
-use super::{Fleet, FleetError};
+use super::{Fleet, FleetError, command};
 use crate::lock;
 
 /// How long a lease lasts without being renewed.
@@ -251,9 +251,7 @@ impl Fleet {
             }
             Order::Unwind => Verb::Unwind { change, why: doc.rollout.reason.clone().unwrap_or_default() },
         };
-        let command = Command { id: name(id, order, host), fence: fence.number, person: doc.person.clone(), verb };
-        let body = serde_json::to_string(&command).map_err(FleetError::damaged("the command"))?;
-        Ok(NewCommand { id: command.id, host: host.to_owned(), fence: fence.number, body })
+        command(name(id, order, host), host, fence.number, &doc.person, verb)
     }
 
     async fn finish(&self, id: &str, mut doc: Doc, outcome: Outcome, fence: &Fence) -> Result<(), FleetError> {

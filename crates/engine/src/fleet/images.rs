@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use greenroom_core::api;
 use greenroom_core::wire::{self, Answer, Class, Command, Failed, Verb};
-use greenroom_store::control::{Millis, NewCommand};
+use greenroom_store::control::Millis;
 use greenroom_store::ledger::{Draft, Filter, Ledger as _};
 use serde::{Deserialize, Serialize};
 
 use super::contents::incomplete;
-use super::{Fleet, FleetError, answer};
+use super::{Fleet, FleetError, answer, command, subject};
 
 /// The kinds of documents.
 const IMAGE: &str = "image";
@@ -45,6 +45,11 @@ fn document(host: &str, id: &str) -> String {
     format!("{host}/{:0>12}", id.trim_start_matches('g'))
 }
 
+/// The host of such a name.
+fn host_of(name: &str) -> Option<&str> {
+    name.rsplit_once('/').map(|(host, _)| host)
+}
+
 impl Fleet {
     /// Brings the images of hosts up to date.
     ///
@@ -55,13 +60,12 @@ impl Fleet {
         let hosts = self.select(&wanted.on, held.as_ref()).await?;
         let id = self.next_id("g").await?;
         let run = Run { person: person.to_owned(), at: self.now(), hosts: hosts.clone() };
-        let text = serde_json::to_string(&run).map_err(FleetError::damaged("the images"))?;
-        self.control.put_document(RUN, &id, &text, self.now()).await?;
+        self.write(RUN, &id, "the images", &run).await?;
         let mut commands = Vec::new();
         for host in &hosts {
-            let since = self.images_of(host).await?.first().map(|image| image.manifest);
+            let since = self.newest(host).await?.map(|image| image.manifest);
             let verb = Verb::Image(Box::new(wire::Image { since, limit_rate: wanted.limit_rate }));
-            commands.push(command(format!("{id}.{host}"), host, person, verb)?);
+            commands.push(command(format!("{id}.{host}"), host, 0, person, verb)?);
         }
         self.control.enqueue(&commands, None, self.now()).await?;
         Ok(api::Begun { id, hosts })
@@ -71,16 +75,23 @@ impl Fleet {
     pub(super) async fn images_of(&self, host: &str) -> Result<Vec<api::Image>, FleetError> {
         let names = self.control.documents(IMAGE).await?;
         let mut out = Vec::new();
-        let is_of = |name: &&String| name.rsplit_once('/').is_some_and(|(of, _)| of == host);
-        for name in names.iter().filter(is_of).rev() {
+        for name in names.iter().filter(|name| host_of(name) == Some(host)).rev() {
             out.extend(self.image_at(name).await?);
         }
         Ok(out)
     }
 
+    /// The newest image of a host.
+    async fn newest(&self, host: &str) -> Result<Option<api::Image>, FleetError> {
+        let names = self.control.documents(IMAGE).await?;
+        match names.iter().rfind(|name| host_of(name) == Some(host)) {
+            Some(name) => self.image_at(name).await,
+            None => Ok(None),
+        }
+    }
+
     async fn image_at(&self, name: &str) -> Result<Option<api::Image>, FleetError> {
-        let text = self.control.document(IMAGE, name).await?;
-        text.map(|text| serde_json::from_str(&text).map_err(FleetError::damaged(format!("image {name}")))).transpose()
+        self.read(IMAGE, name, &format!("image {name}")).await
     }
 
     /// The newest image of each host, or all of one.
@@ -93,7 +104,7 @@ impl Fleet {
         }
         let mut newest = BTreeMap::new();
         for name in self.control.documents(IMAGE).await? {
-            if let Some((host, _)) = name.rsplit_once('/') {
+            if let Some(host) = host_of(&name) {
                 newest.insert(host.to_owned(), name.clone());
             }
         }
@@ -109,9 +120,8 @@ impl Fleet {
     /// # Errors
     /// There are none of this name; the state's.
     pub async fn image_run(&self, id: &str) -> Result<api::ImageRun, FleetError> {
-        let text = self.control.document(RUN, id).await?;
-        let text = text.ok_or_else(|| FleetError::Unknown(format!("there is no update of images {id}")))?;
-        let run: Run = serde_json::from_str(&text).map_err(FleetError::damaged("the images"))?;
+        let run = self.read::<Run>(RUN, id, "the images").await?;
+        let run = run.ok_or_else(|| FleetError::Unknown(format!("there is no update of images {id}")))?;
         let mut hosts = BTreeMap::new();
         for host in run.hosts {
             let command = self.control.command(&format!("{id}.{host}")).await?;
@@ -133,7 +143,7 @@ impl Fleet {
     /// A host says that its image is here: it is on record when that is so. Comes before the answer itself is on record, and may
     /// come again.
     pub(super) async fn imaged(&self, host: &str, id: &str, answer: &Answer) -> Result<(), FleetError> {
-        let Some(run) = id.strip_suffix(host).and_then(|rest| rest.strip_suffix('.')) else { return Ok(()) };
+        let Some(run) = subject(id, host) else { return Ok(()) };
         let Answer::Imaged { manifest, paths, bytes, sent, left_out, system } = answer else { return Ok(()) };
         // One that was never offered, or whose command is done, is nothing.
         let Ok(offered) = self.offer(host, id).await else { return Ok(()) };
@@ -143,7 +153,7 @@ impl Fleet {
         }
         let Some(command) = self.control.command(id).await? else { return Ok(()) };
         let now = self.now();
-        let since = self.images_of(host).await?.first().filter(|image| image.id != run).map(|image| image.manifest);
+        let since = self.newest(host).await?.filter(|image| image.id != run).map(|image| image.manifest);
         let image = api::Image {
             id: run.to_owned(),
             host: host.to_owned(),
@@ -157,8 +167,7 @@ impl Fleet {
             left_out: left_out.clone(),
             system: system.clone(),
         };
-        let text = serde_json::to_string(&image).map_err(FleetError::damaged("the image"))?;
-        self.control.put_document(IMAGE, &document(host, run), &text, now).await?;
+        self.write(IMAGE, &document(host, run), "the image", &image).await?;
         let body: Command = serde_json::from_str(&command.body).map_err(FleetError::damaged("the command"))?;
         let detail = serde_json::json!({
             "image": run, "hosts": [host], "manifest": manifest, "paths": paths, "sent": sent, "duration_ms": image.took_ms,
@@ -180,7 +189,7 @@ impl Fleet {
             let what = format!("{} is held by {}", wanted.host, lock.change);
             return Err(FleetError::refused(what, format!("greenroom follow {}", lock.change)));
         }
-        let image = self.images_of(&wanted.of).await?.into_iter().next().ok_or_else(|| {
+        let image = self.newest(&wanted.of).await?.ok_or_else(|| {
             let hint = format!("greenroom image update --on {}, while it lives", wanted.of);
             FleetError::usage(format!("there is no image of {}", wanted.of), hint)
         })?;
@@ -196,15 +205,14 @@ impl Fleet {
             later,
             why: wanted.why.clone(),
         };
-        let text = serde_json::to_string(&order).map_err(FleetError::damaged("the rebuild"))?;
-        self.control.put_document(REBUILD, &id, &text, self.now()).await?;
+        self.write(REBUILD, &id, "the rebuild", &order).await?;
         let verb = Verb::Rebuild(Box::new(wire::Rebuild {
             of: wanted.of.clone(),
             manifest: image.manifest,
             system: image.system,
             why: wanted.why.clone(),
         }));
-        let command = command(format!("{id}.{}", wanted.host), &wanted.host, person, verb)?;
+        let command = command(format!("{id}.{}", wanted.host), &wanted.host, 0, person, verb)?;
         self.control.enqueue(&[command], None, self.now()).await?;
         Ok(api::Begun { id, hosts })
     }
@@ -224,9 +232,8 @@ impl Fleet {
     }
 
     async fn rebuild_order(&self, id: &str) -> Result<Order, FleetError> {
-        let text = self.control.document(REBUILD, id).await?;
-        let text = text.ok_or_else(|| FleetError::Unknown(format!("there is no rebuild {id}")))?;
-        serde_json::from_str(&text).map_err(FleetError::damaged(format!("rebuild {id}")))
+        let order = self.read(REBUILD, id, &format!("rebuild {id}")).await?;
+        order.ok_or_else(|| FleetError::Unknown(format!("there is no rebuild {id}")))
     }
 
     /// A rebuild as far as it is.
@@ -259,7 +266,7 @@ impl Fleet {
 
     /// A command has its answer on record: what follows from that.
     pub(super) async fn over(&self, host: &str, id: &str) -> Result<(), FleetError> {
-        let subject = id.strip_suffix(host).and_then(|rest| rest.strip_suffix('.')).unwrap_or_default();
+        let subject = subject(id, host).unwrap_or_default();
         match subject.chars().next() {
             Some('b') => self.rebuilt(subject).await,
             Some('g') => self.forget_offer(id).await,
@@ -284,12 +291,6 @@ impl Fleet {
         let draft = Draft { kind: "rebuild".to_owned(), why: order.why, detail, ..Draft::default() };
         self.note(format!("rebuild {id}"), &order.person, draft).await
     }
-}
-
-fn command(id: String, host: &str, person: &str, verb: Verb) -> Result<NewCommand, FleetError> {
-    let command = Command { id, fence: 0, person: person.to_owned(), verb };
-    let body = serde_json::to_string(&command).map_err(FleetError::damaged("the command"))?;
-    Ok(NewCommand { id: command.id, host: host.to_owned(), fence: 0, body })
 }
 
 fn not_whole() -> Failed {

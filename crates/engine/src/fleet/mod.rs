@@ -30,11 +30,13 @@ mod upgrade;
 use std::sync::Arc;
 
 use greenroom_core::api;
-use greenroom_core::wire::{Answer, Failed};
+use greenroom_core::wire::{Answer, Command, Failed, Verb};
 use greenroom_store::blobs::pack::PackError;
 use greenroom_store::blobs::{BlobError, BlobStore};
-use greenroom_store::control::{Control, ControlError, Millis};
+use greenroom_store::control::{Control, ControlError, Millis, NewCommand};
 use greenroom_store::ledger::{Actor, Draft, Ledger as _, LedgerError, SqlLedger};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use self::system::Asker;
 
@@ -209,12 +211,36 @@ impl Fleet {
         self.note(format!("note {number}"), person, draft).await
     }
 
+    /// What is on record under this name; `what` is the word for it.
+    async fn read<T: DeserializeOwned>(&self, kind: &str, id: &str, what: &str) -> Result<Option<T>, FleetError> {
+        let text = self.control.document(kind, id).await?;
+        text.map(|text| serde_json::from_str(&text).map_err(FleetError::damaged(what))).transpose()
+    }
+
+    /// Puts it on record under this name, in the place of what was there.
+    async fn write<T: Serialize>(&self, kind: &str, id: &str, what: &str, value: &T) -> Result<(), FleetError> {
+        let text = serde_json::to_string(value).map_err(FleetError::damaged(what))?;
+        Ok(self.control.put_document(kind, id, &text, self.now()).await?)
+    }
+
     /// Tells who follows `subject`.
     async fn tell(&self, subject: &str, event: &api::Event) -> Result<(), FleetError> {
         let body = serde_json::to_string(event).map_err(FleetError::damaged("an event"))?;
         self.control.append_events(subject, &[&body], self.now()).await?;
         Ok(())
     }
+}
+
+/// A command for the mailbox of a host.
+fn command(id: String, host: &str, fence: u64, person: &str, verb: Verb) -> Result<NewCommand, FleetError> {
+    let command = Command { id, fence, person: person.to_owned(), verb };
+    let body = serde_json::to_string(&command).map_err(FleetError::damaged("the command"))?;
+    Ok(NewCommand { id: command.id, host: host.to_owned(), fence, body })
+}
+
+/// What a command named `SUBJECT.HOST` is part of; `None`: it is no such name, or that of another host.
+fn subject<'a>(id: &'a str, host: &str) -> Option<&'a str> {
+    id.strip_suffix(host)?.strip_suffix('.')
 }
 
 /// The answer of a command, when it has one.

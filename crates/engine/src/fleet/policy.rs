@@ -103,7 +103,6 @@ impl Fleet {
         Self::may_apply(held.as_ref(), &order.hosts, who, "approve")?;
         let approval =
             api::Approval { person: who.name.to_owned(), rights: who.rights.word().to_owned(), at: self.now() };
-        let text = serde_json::to_string(&approval).map_err(FleetError::damaged("the approval"))?;
         let draft = Draft {
             kind: "approval".to_owned(),
             rehearsal: Some(id.to_owned()),
@@ -113,7 +112,7 @@ impl Fleet {
         };
         // The record comes first: an approval that counts is in the ledger.
         self.note(format!("approval {id} {}", who.name), who.name, draft).await?;
-        self.control.put_document(&kind(id), who.name, &text, self.now()).await?;
+        self.write(&kind(id), who.name, "the approval", &approval).await?;
         self.rehearsal(id).await
     }
 
@@ -121,9 +120,7 @@ impl Fleet {
     pub(super) async fn approvals(&self, id: &str) -> Result<Vec<api::Approval>, FleetError> {
         let mut out = Vec::new();
         for person in self.control.documents(&kind(id)).await? {
-            if let Some(text) = self.control.document(&kind(id), &person).await? {
-                out.push(serde_json::from_str(&text).map_err(FleetError::damaged("an approval"))?);
-            }
+            out.extend(self.read(&kind(id), &person, "an approval").await?);
         }
         Ok(out)
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use greenroom_core::api;
 use greenroom_core::rehearsal::Rehearsal;
-use greenroom_core::wire::{Answer, Command, Rehearse, Verb};
-use greenroom_store::control::{Millis, NewCommand};
+use greenroom_core::wire::{Answer, Rehearse, Verb};
+use greenroom_store::control::Millis;
 use greenroom_store::ledger::Draft;
 use serde::{Deserialize, Serialize};
 
-use super::{Fleet, FleetError};
+use super::{Fleet, FleetError, command};
 
 /// What is on record of it; the answers are in the mailboxes.
 #[derive(Clone, Serialize, Deserialize)]
@@ -42,24 +42,20 @@ impl Fleet {
             hosts: hosts.clone(),
             system: held.as_ref().map(|held| held.in_force.clone()),
         };
-        let text = serde_json::to_string(&order).map_err(FleetError::damaged("the rehearsal"))?;
-        self.control.put_document(KIND, &id, &text, self.now()).await?;
-        let command = |host: &String| {
+        self.write(KIND, &id, "the rehearsal", &order).await?;
+        let for_host = |host: &String| {
             let declared = held.as_ref().map(|held| held.system.declared_for(host));
             let verb = Verb::Rehearse(Box::new(Rehearse { declared, ..rehearse.clone() }));
-            let command = Command { id: name(&id, host), fence: 0, person: person.to_owned(), verb };
-            let body = serde_json::to_string(&command).map_err(FleetError::damaged("the command"))?;
-            Ok(NewCommand { id: command.id, host: host.clone(), fence: 0, body })
+            command(name(&id, host), host, 0, person, verb)
         };
-        let commands = hosts.iter().map(command).collect::<Result<Vec<_>, FleetError>>()?;
+        let commands = hosts.iter().map(for_host).collect::<Result<Vec<_>, FleetError>>()?;
         self.control.enqueue(&commands, None, self.now()).await?;
         Ok(api::Begun { id, hosts })
     }
 
     pub(super) async fn order(&self, id: &str) -> Result<Order, FleetError> {
-        let text = self.control.document(KIND, id).await?;
-        let text = text.ok_or_else(|| FleetError::Unknown(format!("there is no rehearsal {id}")))?;
-        serde_json::from_str(&text).map_err(FleetError::damaged(format!("rehearsal {id}")))
+        let order = self.read(KIND, id, &format!("rehearsal {id}")).await?;
+        order.ok_or_else(|| FleetError::Unknown(format!("there is no rehearsal {id}")))
     }
 
     /// What each host answered so far.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use greenroom_core::api;
-use greenroom_core::wire::{Answer, Class, Command, Failed, Note, Verb};
-use greenroom_store::control::{NewCommand, Outcome, Subject};
+use greenroom_core::wire::{Answer, Class, Failed, Note, Verb};
+use greenroom_store::control::{Outcome, Subject};
 
-use super::{Fleet, FleetError, answer};
+use super::system::stranger;
+use super::{Fleet, FleetError, answer, command, subject};
 
 /// How long a person waits for a command on a host.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -23,18 +24,11 @@ impl Fleet {
     pub async fn run(&self, host: &str, argv: &[String], person: &str) -> Result<api::Ran, FleetError> {
         let joined = self.joined().await?;
         if !joined.iter().any(|name| name == host) {
-            let nearest = greenroom_core::hint::nearest(host, joined.iter().map(String::as_str));
-            let hint =
-                nearest.map_or_else(|| "--on HOST: one that has joined".to_owned(), |n| format!("did you mean {n}?"));
-            return Err(FleetError::usage(format!("there is no host {host}"), hint));
+            return Err(stranger(host, &joined, "--on HOST: one that has joined"));
         }
         let id = format!("{}.{host}", self.next_id("x").await?);
         let verb = Verb::Run { argv: argv.to_vec() };
-        let command = Command { id: id.clone(), fence: 0, person: person.to_owned(), verb };
-        let body = serde_json::to_string(&command).map_err(FleetError::damaged("the command"))?;
-        self.control
-            .enqueue(&[NewCommand { id: id.clone(), host: host.to_owned(), fence: 0, body }], None, self.now())
-            .await?;
+        self.control.enqueue(&[command(id.clone(), host, 0, person, verb)?], None, self.now()).await?;
         match self.wait_for(&id).await? {
             Answer::Ran { code, stdout, stderr } => Ok(api::Ran { code, stdout, stderr }),
             Answer::Failed(failed) => Err(FleetError::Host(failed)),
@@ -81,8 +75,7 @@ impl Fleet {
         let mut rehearsals: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (host, id, _) in answers {
             known(self.over(host, id).await)?;
-            let subject = id.strip_suffix(host.as_str()).and_then(|rest| rest.strip_suffix('.'));
-            if let Some(rehearsal) = subject.filter(|id| id.starts_with('r')) {
+            if let Some(rehearsal) = subject(id, host).filter(|id| id.starts_with('r')) {
                 rehearsals.entry(rehearsal).or_default().push(host);
             }
         }
@@ -107,7 +100,7 @@ impl Fleet {
         let open = self.control.hosts_of_open(&ids).await?;
         let event = |(host, id, note): &(String, String, Note)| {
             open.get(id).filter(|of| *of == host)?;
-            let subject = id.strip_suffix(host.as_str())?.strip_suffix('.')?;
+            let subject = subject(id, host)?;
             let event = api::Event::Note { host: host.clone(), note: note.clone() };
             Some(serde_json::to_string(&event).map(|body| (subject.to_owned(), body)))
         };

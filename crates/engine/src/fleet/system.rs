@@ -86,8 +86,7 @@ impl Fleet {
     }
 
     async fn kept(&self) -> Result<Option<Kept>, FleetError> {
-        let text = self.control.document(KIND, CURRENT).await?;
-        text.map(|text| serde_json::from_str(&text).map_err(FleetError::damaged("the system file"))).transpose()
+        self.read(KIND, CURRENT, "the system file").await
     }
 
     /// The system that is in force.
@@ -152,16 +151,20 @@ fn named(on: &[String], joined: &[String]) -> Result<Vec<String>, FleetError> {
                 "greenroom system push",
             ));
         } else {
-            let nearest = hint::nearest(name, joined.iter().map(String::as_str));
-            let hint =
-                nearest.map_or_else(|| "greenroom join lets a host in".to_owned(), |n| format!("did you mean {n}?"));
-            return Err(FleetError::usage(format!("there is no host {name}"), hint));
+            return Err(stranger(name, joined, "greenroom join lets a host in"));
         }
     }
     if out.is_empty() {
         return Err(FleetError::usage("no host is named", "--on web1, --on web1,web2 or --on all"));
     }
     Ok(out)
+}
+
+/// No host has this name.
+pub(super) fn stranger(name: &str, joined: &[String], otherwise: &str) -> FleetError {
+    let nearest = hint::nearest(name, joined.iter().map(String::as_str));
+    let hint = nearest.map_or_else(|| otherwise.to_owned(), |nearest| format!("did you mean {nearest}?"));
+    FleetError::usage(format!("there is no host {name}"), hint)
 }
 
 fn in_force(pushed: &api::NewSystem) -> api::InForce {

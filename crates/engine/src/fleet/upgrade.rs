@@ -60,24 +60,10 @@ impl Fleet {
         let hosts = self.select(&wanted.on, held.as_ref()).await?;
         let part = |host: &String| (host.clone(), What::Upgrade { program: program.clone() });
         let parts: BTreeMap<String, What> = hosts.iter().map(part).collect();
-        let first = hosts.iter().take(1).cloned().collect();
-        let rest = hosts.iter().skip(1).cloned().collect();
-        let doc = |rollout| Doc {
-            rollout,
-            kind: "upgrade".to_owned(),
-            rehearsal: None,
-            of: None,
-            person: person.to_owned(),
-            why: wanted.why.clone(),
-            at: self.now(),
-            ended_at: None,
-            system: held.as_ref().map(|held| held.in_force.clone()),
-            said: Vec::new(),
-            noted: BTreeMap::new(),
-        };
+        let doc = |rollout| Doc::new("upgrade", rollout, person, wanted.why.clone(), self.now(), held.as_ref());
         // No service is touched: how far it goes at a time is not theirs to say, and who is not in touch has failed.
         let policy = Policy { pause_after: wanted.pause_after, ..course(held.as_ref(), &hosts).policy };
-        self.begin(parts, Course { batches: vec![first, rest], watch: BTreeMap::new(), policy }, doc).await
+        self.begin(parts, Course { policy, ..course(None, &hosts) }, doc).await
     }
 }
 

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use greenroom_core::change::ApplyOptions;
-use greenroom_core::effect::Effects;
 use greenroom_core::image::{Manifest, Own, between};
 use greenroom_core::parity::Identity;
 use greenroom_core::plan::{Part, Reason, UnitAction, UnitVerb, is_never_restarted};
 use greenroom_core::policy::{Class, STORES};
-use greenroom_core::rehearsal::{Counted, Net, Rehearsal, Timings, Verdict};
+use greenroom_core::rehearsal::Rehearsal;
 use greenroom_core::{Changeset, Entry, TreePath};
 use greenroom_host::scan::Tree;
 use greenroom_store::blobs::BlobStore as _;
@@ -173,40 +171,14 @@ pub(crate) fn put_on_record(
     }
     let note = format!("made from the image of {of}, by comparison: it was not run in a copy");
     state.save_rehearsal(&Rehearsal {
-        rehearsal: id.clone(),
         name: format!("rebuild as {of}"),
         why,
-        at: asked.stamp(),
-        actor: asked.actor.user.clone(),
-        root: site.root.display().to_string(),
-        verdict: Verdict::Ready,
-        reasons: Vec::new(),
-        exit_code: 0,
         changeset: Some(changeset),
         entries,
-        undo_proven: false,
-        left_behind: Vec::new(),
         parts,
-        steps: Vec::new(),
-        typed: Vec::new(),
-        tests: Vec::new(),
         actions: plan.actions.clone(),
-        wishes: ApplyOptions::default(),
-        effects: Effects::default(),
-        runtime_only: Vec::new(),
-        volatile_paths: 0,
-        volatile: Counted::default(),
-        noise: Counted::default(),
-        data: Counted::default(),
-        sockets: Counted::default(),
-        stores: Vec::new(),
-        boot: Counted::default(),
         notes: std::iter::once(note).chain(plan.notes.iter().cloned()).collect(),
-        booted: false,
-        net: Net::None,
-        reached: Vec::new(),
-        refused: Vec::new(),
-        timings: Timings::default(),
+        ..Rehearsal::blank(&id, asked.stamp(), &asked.actor.user, site.root.display().to_string())
     })?;
     Ok(id)
 }

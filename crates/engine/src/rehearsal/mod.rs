@@ -22,7 +22,7 @@ mod stagehand;
 use std::os::fd::AsFd as _;
 use std::time::Instant;
 
-use greenroom_core::rehearsal::{Counted, Rehearsal, Timings, Verdict};
+use greenroom_core::rehearsal::{Rehearsal, Verdict};
 use greenroom_host::copy::{self, Limits};
 use greenroom_host::sys::memory;
 use greenroom_store::blobs::BlobStore as _;
@@ -120,43 +120,16 @@ fn limits(percent: u32) -> Limits {
 
 fn blank(id: &str, request: &Request, asked: &Asked, site: &Site, booted: bool) -> Rehearsal {
     Rehearsal {
-        rehearsal: id.to_owned(),
         name: request.title(),
         why: request.why.clone().or_else(|| match &request.what {
             What::File { file, .. } => file.why.clone(),
             What::Command { .. } | What::Shell => None,
         }),
-        at: asked.stamp(),
-        actor: asked.actor.user.clone(),
-        root: site.root.display().to_string(),
-        verdict: Verdict::Ready,
-        reasons: Vec::new(),
-        exit_code: 0,
-        changeset: None,
-        entries: 0,
-        undo_proven: false,
-        left_behind: Vec::new(),
-        parts: Vec::new(),
-        steps: Vec::new(),
-        typed: Vec::new(),
-        tests: Vec::new(),
-        actions: Vec::new(),
         wishes: request.options(),
-        effects: greenroom_core::effect::Effects::default(),
-        runtime_only: Vec::new(),
-        volatile_paths: 0,
-        volatile: Counted::default(),
-        noise: Counted::default(),
-        data: Counted::default(),
-        sockets: Counted::default(),
         stores: site.stores.iter().map(|store| format!("{} ({})", store.name, store.path)).collect(),
-        boot: Counted::default(),
-        notes: Vec::new(),
         booted,
         net: request.net,
-        reached: Vec::new(),
-        refused: Vec::new(),
-        timings: Timings::default(),
+        ..Rehearsal::blank(id, asked.stamp(), &asked.actor.user, site.root.display().to_string())
     }
 }
 

@@ -340,6 +340,14 @@ fn refusals_name_every_path_and_touch_nothing() {
     world.json(&["undo", "--json", "c1"], 0);
     assert_eq!(world.read("etc/three"), None);
     assert_eq!(world.json(&["undo", "--json", "c1"], 3)["outcome"], "refused");
+
+    // Brought back by the undo of its undo, it goes under its own name again.
+    world.json(&["undo", "--json", "c4"], 0);
+    assert_eq!(world.read("etc/three").unwrap(), "1\n");
+    assert_eq!(world.json(&["undo", "--json", "c1"], 0)["of"], "c5");
+    assert_eq!(world.read("etc/three"), None);
+    let refusal = world.json(&["undo", "--json", "c1"], 3);
+    assert!(refusal["error"].as_str().unwrap().contains("by c6"), "{refusal}");
 }
 
 const LIVE: &str = r#"

@@ -7,7 +7,6 @@ use greenroom_core::plan::Part;
 use greenroom_core::{Changeset, TreePath};
 use greenroom_host::apply::{HostState, check as host_check, check_after};
 use greenroom_host::scan::Tree;
-use greenroom_host::services::Manager;
 
 use super::record::{ChangeRecord, Kind, Records, Standing, Step};
 use super::{
@@ -24,11 +23,12 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     let began = Instant::now();
     let site = Site::look(wanted.root, state.dir())?;
     let records = Records::look(&site.root);
-    let of = records.read(wanted.id)?;
+    let named = records.read(wanted.id)?;
     let host = HostState::open(&site.root).map_err(host_error)?;
     let guard = host.lock(&format!("undo {}", wanted.id)).map_err(host_error)?;
     let all = records.all()?;
-    may_be_undone(&of, &all)?;
+    may_be_undone(&named)?;
+    let of = in_place_by(&named, &all)?.clone();
     let changesets = recorded(&host, &of)?;
     must_be_there(&of, &changesets)?;
     progress.begin("checking that the host is as the change left it");
@@ -44,7 +44,7 @@ pub fn undo(state: &State, wanted: &Wanted<'_>, asked: &Asked, progress: &dyn Pr
     crate::drift::about_to(&site)?;
     progress.begin("taking it back");
     let shell = super::live_shell(&site);
-    let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(super::pens(&site)) };
+    let place = Place::live(&site, &shell);
     let contents = FromBlobs(&state.blobs);
     let again = || check(&site, &host, &of, &changesets, &all);
     let gate = Again { gate: wanted.gate, check: &again };
@@ -87,7 +87,24 @@ pub(crate) fn inverse_record(of: &ChangeRecord, change: &str) -> ChangeRecord {
     }
 }
 
-fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineError> {
+/// The record by which a change is in place: its own, or that of the last undo of an undo that brought it back.
+fn in_place_by<'a>(named: &'a ChangeRecord, all: &'a [ChangeRecord]) -> Result<&'a ChangeRecord, EngineError> {
+    let inverse = |of: &ChangeRecord| {
+        all.iter().rev().find(|r| r.of.as_ref() == Some(&of.change) && r.standing == Standing::Done)
+    };
+    let mut at = named;
+    while let Some(by) = inverse(at) {
+        at = inverse(by).ok_or_else(|| {
+            EngineError::refused(
+                format!("{} was taken back already, by {}", named.change, by.change),
+                format!("`greenroom undo {}` brings it back", by.change),
+            )
+        })?;
+    }
+    Ok(at)
+}
+
+fn may_be_undone(of: &ChangeRecord) -> Result<(), EngineError> {
     if of.standing != Standing::Done {
         return Err(EngineError::refused(
             format!("{} is not in place: it failed and was taken back at once", of.change),
@@ -98,13 +115,6 @@ fn may_be_undone(of: &ChangeRecord, all: &[ChangeRecord]) -> Result<(), EngineEr
         return Err(EngineError::refused(
             format!("{} cannot be undone any more: its before-images were dropped on {at}", of.change),
             "rehearse the opposite; `greenroom show` has what it did",
-        ));
-    }
-    let undone = all.iter().rev().find(|r| r.of.as_ref() == Some(&of.change) && r.standing == Standing::Done);
-    if let Some(by) = undone {
-        return Err(EngineError::refused(
-            format!("{} was taken back already, by {}", of.change, by.change),
-            format!("`greenroom undo {}` brings it back", by.change),
         ));
     }
     if !of.no_way_back.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use greenroom_core::path::Shown;
 
-use crate::ui::{Tone, Ui};
+use crate::ui::{Tone, Ui, tame};
 
 /// The width of the bar.
 const BAR: usize = 20;
@@ -83,7 +83,7 @@ impl Board {
         let (columns, rows) = size.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
         let lines = self.lines(Instant::now(), columns.max(20), rows.max(4), ui);
         let mut out = self.erasing();
-        out.push_str(above);
+        out.push_str(&tame(above));
         lines.iter().for_each(|line| out.push_str(&format!("{line}\n")));
         self.drawn = lines.len();
         // A terminal that is gone has nobody who looks.

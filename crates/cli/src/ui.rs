@@ -1,10 +1,16 @@
 //! What a person sees: data on standard output, everything else on standard error, colours only on a terminal.
+//!
+//! Much of it comes from files and hosts that may mean harm. A terminal obeys nothing of it: what it would obey is shown.
+//! Only the output of a change that runs on this machine, for this person, goes through as it is.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::Instant;
 
 use greenroom_core::document::Problem;
+use greenroom_core::path::is_invisible;
 use greenroom_engine::Progress;
 use serde::Serialize;
 
@@ -69,6 +75,8 @@ impl Ui {
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
         self.finish_step();
         let mut out = io::stdout().lock();
+        // What goes into a file or to another program is not touched.
+        let text = if out.is_terminal() { tame(text) } else { Cow::Borrowed(text) };
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_else(forgive_closed)?;
         Ok(())
     }
@@ -77,14 +85,14 @@ impl Ui {
     pub(crate) fn say(&self, text: &str) {
         if !self.quiet {
             self.finish_step();
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", tame(text));
         }
     }
 
     /// The error, its causes, what to do next.
     pub(crate) fn failure(&self, failure: &Failure) {
         self.finish_step();
-        let mut err = io::stderr().lock();
+        let mut err = String::new();
         let _ = writeln!(err, "{} {}", paint(self.color_err, Tone::Bad, "error:"), failure.message);
         for cause in &failure.causes {
             let _ = writeln!(err, "  because: {cause}");
@@ -103,7 +111,7 @@ impl Ui {
         for hint in &failure.hints {
             let _ = writeln!(err, "{} {hint}", paint(self.color_err, Tone::Strong, "hint:"));
         }
-        drop(err);
+        let _ = io::stderr().lock().write_all(tame(&err).as_bytes());
         if self.json {
             let conflicts = failure.conflicts.as_deref();
             let problem = |p: &Problem| {
@@ -163,6 +171,33 @@ fn forgive_closed(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
+/// The codes of the tones, and the one that ends them.
+const CODES: [&str; 6] = ["32", "1;31", "33", "2", "1", "0"];
+
+/// The same text with what a terminal would obey escaped, but for the end of a line, tabs and this room's own tones.
+pub(crate) fn tame(text: &str) -> Cow<'_, str> {
+    let harmless = |c: char| matches!(c, '\n' | '\t') || !c.is_control() && !is_invisible(c);
+    if text.chars().all(harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let tone = CODES.iter().find_map(|code| {
+            let after = rest.strip_prefix("\x1b[")?.strip_prefix(code)?.strip_prefix('m')?;
+            Some(rest.len() - after.len())
+        });
+        let length = tone.unwrap_or(c.len_utf8());
+        if tone.is_some() || harmless(c) {
+            out.push_str(&rest[..length]);
+        } else {
+            out.extend(c.escape_default());
+        }
+        rest = &rest[length..];
+    }
+    Cow::Owned(out)
+}
+
 fn paint(color: bool, tone: Tone, text: &str) -> String {
     if !color {
         return text.to_owned();
@@ -175,4 +210,27 @@ fn paint(color: bool, tone: Tone, text: &str) -> String {
         Tone::Strong => "1",
     };
     format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown() {
+        let tones = [Tone::Good, Tone::Bad, Tone::Warn, Tone::Dim, Tone::Strong];
+        for painted in tones.map(|tone| paint(true, tone, "as it is\tétat\n")) {
+            assert_eq!(tame(&painted), painted);
+        }
+        for (evil, shown) in [
+            ("\x1b]0;title\x07", "\\u{1b}]0;title\\u{7}"),
+            ("\x1b[2Jgone", "\\u{1b}[2Jgone"),
+            ("\x1b[8mhidden\x1b[0m", "\\u{1b}[8mhidden\x1b[0m"),
+            ("fine\rover it", "fine\\rover it"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+        ] {
+            assert_eq!(tame(evil), shown);
+        }
+    }
 }

@@ -155,7 +155,8 @@ fn escape(bytes: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
 }
 
 /// Characters that change or hide what is beside them: directional marks, zero-width characters, separators.
-fn is_invisible(c: char) -> bool {
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}')
 }
 

@@ -4,6 +4,7 @@
 //! OpenAPI document is made from both.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -427,6 +428,9 @@ pub enum Event {
         outcome: String,
     },
 }
+
+/// How long it may take until the answer to [`Run`] comes.
+pub const RUN_WITHIN: Duration = Duration::from_secs(600);
 
 /// `POST /v1/hosts/HOST/run`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -201,6 +201,10 @@ async fn the_strictest_policy_of_the_hosts_holds() {
 
 const EVE: Asker<'_> = Asker { name: "eve", rights: Rights::Developer };
 
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
 #[tokio::test]
 async fn each_host_hears_what_is_declared_for_it() {
     let world = World::new().await;
@@ -210,7 +214,11 @@ async fn each_host_hears_what_is_declared_for_it() {
     rehearse.declared = Some(greenroom_core::wire::Declared { volatile: vec!["/**".to_owned()], ..Default::default() });
     let on = vec!["db1,web1".to_owned(), "new1".to_owned()];
     world.fleet.rehearse(&NewRehearsal { on, rehearse }, "anna").await.unwrap();
-    for (host, tests, data) in [("db1", 1, vec!["/srv/db"]), ("web1", 0, vec![]), ("new1", 0, vec![])] {
+    for (host, tests, data, units) in [
+        ("db1", 1, vec!["/srv/db"], vec!["database.service"]),
+        ("web1", 0, vec![], vec!["shop.service"]),
+        ("new1", 0, vec![], vec![]),
+    ] {
         let told = world.told(host).await;
         let [Verb::Rehearse(order)] = told.as_slice() else { panic!("{told:?}") };
         let declared = order.declared.as_ref().unwrap();
@@ -219,7 +227,7 @@ async fn each_host_hears_what_is_declared_for_it() {
             (tests, &["/srv/cache/**".to_owned()][..]),
             "{host}"
         );
-        assert_eq!(declared.data, data, "{host}");
+        assert_eq!((&declared.data[..], &declared.units[..]), (&owned(&data)[..], &owned(&units)[..]), "{host}");
     }
 }
 
@@ -243,6 +251,14 @@ async fn what_runs_once_runs_on_the_first_host_alone() {
         assert!(matches!(what, What::Apply { once_elsewhere, .. } if once_elsewhere == elsewhere), "{host}: {what:?}");
     }
     drive.abort();
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_in_touch_is_asked_nothing() {
+    let world = World::new().await;
+    let asked = ["status".to_owned()];
+    refused(world.fleet.run("web1", &asked, "anna").await, "not in touch");
+    assert!(world.told("web1").await.is_empty());
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use greenroom_store::control::{Outcome, Subject};
 use super::system::stranger;
 use super::{Fleet, FleetError, answer, command, subject};
 
-/// How long a person waits for a command on a host.
-const LIMIT: Duration = Duration::from_secs(600);
+/// For so long a host that is just connecting again is waited for.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How often the mailbox is looked at where no hint comes.
 const LOOK: Duration = Duration::from_millis(500);
@@ -20,20 +20,48 @@ impl Fleet {
     /// Runs a command of the program on a host and waits for what comes of it.
     ///
     /// # Errors
-    /// There is no such host, it is not in touch, or it did not answer.
+    /// There is no such host, it is not in touch, or it did not answer; what it has not begun by then it never does.
     pub async fn run(&self, host: &str, argv: &[String], person: &str) -> Result<api::Ran, FleetError> {
         let joined = self.joined().await?;
         if !joined.iter().any(|name| name == host) {
             return Err(stranger(host, &joined, "--on HOST: one that has joined"));
         }
+        self.must_be_in_touch(host).await?;
         let id = format!("{}.{host}", self.next_id("x").await?);
         let verb = Verb::Run { argv: argv.to_vec() };
         self.control.enqueue(&[command(id.clone(), host, 0, person, verb)?], None, self.now()).await?;
-        match self.wait_for(&id).await? {
-            Answer::Ran { code, stdout, stderr } => Ok(api::Ran { code, stdout, stderr }),
-            Answer::Failed(failed) => Err(FleetError::Host(failed)),
-            other => Err(FleetError::Host(unexpected(&other))),
+        match self.wait_for(&id).await {
+            Ok(Answer::Ran { code, stdout, stderr }) => Ok(api::Ran { code, stdout, stderr }),
+            Ok(Answer::Failed(failed)) => Err(FleetError::Host(failed)),
+            Ok(other) => Err(FleetError::Host(unexpected(&other))),
+            Err(error) => {
+                self.withdraw(&id, host).await?;
+                Err(error)
+            }
         }
+    }
+
+    async fn must_be_in_touch(&self, host: &str) -> Result<(), FleetError> {
+        let began = tokio::time::Instant::now();
+        while self.control.agent(host).await?.is_none_or(|agent| agent.holder.is_none()) {
+            if began.elapsed() > GRACE {
+                let what = format!("{host} is not in touch: nothing was run");
+                return Err(FleetError::refused(what, "greenroom status says since when; log in there"));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for it any more: a host that comes back later is not sent it.
+    async fn withdraw(&self, id: &str, host: &str) -> Result<(), FleetError> {
+        let failed = Failed {
+            class: Class::Refused,
+            what: "nobody waits for it any more".to_owned(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+        };
+        self.answered(&[(host.to_owned(), id.to_owned(), Answer::Failed(failed))]).await
     }
 
     /// Waits until a command has its answer.
@@ -51,11 +79,14 @@ impl Fleet {
         };
         let late = || {
             FleetError::refused(
-                format!("{id}: the host has not answered for {} s", LIMIT.as_secs()),
+                format!(
+                    "{id}: there was no answer for {} s; what had begun may have happened",
+                    api::RUN_WITHIN.as_secs()
+                ),
                 "greenroom status says whether it is in touch",
             )
         };
-        tokio::time::timeout(LIMIT, found).await.map_err(|_| late())?
+        tokio::time::timeout(api::RUN_WITHIN, found).await.map_err(|_| late())?
     }
 
     /// Puts on record what commands came to; each of them at most once, and only from the host that it was for.

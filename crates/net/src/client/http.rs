@@ -120,7 +120,21 @@ impl Http {
     /// # Errors
     /// See [`HttpError`].
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, HttpError> {
+        self.post_within(path, body, LIMIT)
+    }
+
+    /// The same for what takes its time: the answer may come as late as that.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn post_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        within: Duration,
+    ) -> Result<T, HttpError> {
         let request = self.agent.post(format!("{}{path}", self.url));
+        let request = request.config().timeout_recv_response(Some(within)).build();
         self.answer(self.with_token(request).send_json(body))
     }
 

@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use greenroom_core::api::{Begun, Contents, Missing, NewRehearsal, Ran, Received, Run};
+use greenroom_core::api::{Begun, Contents, Missing, NewRehearsal, RUN_WITHIN, Ran, Received, Run};
 use greenroom_core::rehearsal::Net;
 use greenroom_core::{ContentHash, wire};
 use greenroom_net::client::Http;
@@ -16,7 +17,10 @@ use crate::ui::Ui;
 /// Runs the command that was given, without `--on`, on one host, and shows what it shows there.
 pub(in crate::commands) fn run(global: &Global, host: &str, ui: &Ui) -> Result<u8, Failure> {
     let argv = crate::env::words_for_elsewhere();
-    let ran: Ran = crate::remote::open(global)?.post(&format!("/v1/hosts/{host}/run"), &Run { argv })?;
+    let http = crate::remote::open(global)?;
+    // The control plane gives up first, and says why.
+    let within = RUN_WITHIN + Duration::from_secs(15);
+    let ran: Ran = http.post_within(&format!("/v1/hosts/{host}/run"), &Run { argv }, within)?;
     ui.print(&ran.stdout)?;
     if !ran.stderr.is_empty() {
         ui.say(ran.stderr.trim_end());

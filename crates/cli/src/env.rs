@@ -23,6 +23,10 @@ pub const VARIABLES: &[Variable] = &[
         name: "GREENROOM_AUTHORITY",
         help: "the file of the authority of the control plane that GREENROOM_SERVER names",
     },
+    Variable {
+        name: "GREENROOM_PERSON",
+        help: "who asks, as the agent was told by the control plane: goes into the ledger",
+    },
     Variable { name: "GREENROOM_SERVER", help: "the control plane, before what `greenroom login` wrote" },
     Variable {
         name: "GREENROOM_STATE",
@@ -47,6 +51,9 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable { name: "XDG_CONFIG_HOME", help: "where `greenroom login` writes, instead of ~/.config" },
 ];
+
+/// What the agent says to the commands that it runs for people: who asks.
+pub(crate) const PERSON: &str = "GREENROOM_PERSON";
 
 /// The control plane that the environment names: its address, the token, the file of its authority.
 pub(crate) fn server() -> Option<(String, String, std::path::PathBuf)> {
@@ -139,6 +146,10 @@ pub(crate) fn actor() -> Actor {
     let tty = std::fs::read_link("/proc/self/fd/0").ok().map(|path| path.display().to_string());
     let from = env::var("SSH_CONNECTION").ok().and_then(|text| text.split(' ').next().map(str::to_owned));
     let words: Vec<String> = env::args_os().map(|word: OsString| word.to_string_lossy().into_owned()).collect();
+    if let Some(person) = env::var(PERSON).ok().filter(|person| !person.is_empty()) {
+        let from = Some("control plane".to_owned());
+        return Actor { user: person, uid, from, command: Some(words.join(" ")), ..Actor::default() };
+    }
     Actor {
         user: user_name(uid),
         uid,

@@ -78,6 +78,9 @@ fn what_somebody_does_on_a_host_is_in_the_status_of_all_without_being_asked_for(
     // Taken back by Greenroom itself, nothing is left.
     world.done(&["revert", "--all", "--on", "web1"]);
     world.until("nothing differs", |world| status(world)["paths"] == 0);
+    let log = world.json(&["log", "--on", "web1", "--json"]);
+    let last = log["entries"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&last["kind"], &last["actor"]["from"]), (&"revert".into(), &"control plane".into()), "{last}");
 }
 
 /// A terminal at the operator's place with the program at it.

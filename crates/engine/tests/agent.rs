@@ -22,7 +22,7 @@ fn names() -> Vec<String> {
 /// What the agent ran.
 static RAN: Mutex<Vec<Vec<String>>> = Mutex::new(Vec::new());
 
-fn run(argv: &[String]) -> std::io::Result<Ran> {
+fn run(argv: &[String], _: &str) -> std::io::Result<Ran> {
     RAN.lock().unwrap().push(argv.to_vec());
     Ok(Ran { code: 0, stdout: String::new(), stderr: String::new() })
 }
@@ -48,7 +48,7 @@ impl World {
             env: Vec::new(),
             now: jiff::Timestamp::now,
             run,
-            idle: run,
+            idle: |argv| run(argv, ""),
             program: "/nowhere/greenroom".into(),
             fetch: std::sync::Arc::new(|_, _| Err(std::io::ErrorKind::NotFound.into())),
             servers: std::sync::Arc::new(|| Ok(Vec::new())),

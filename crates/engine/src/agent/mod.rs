@@ -63,9 +63,9 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// The clock.
     pub now: fn() -> jiff::Timestamp,
-    /// Runs this program with the words given, as a person on the host would.
-    pub run: fn(&[String]) -> std::io::Result<Ran>,
-    /// The same, where nothing else wants the processor or the disk.
+    /// Runs this program with the words given, as a person on the host would: the one who is named.
+    pub run: fn(&[String], &str) -> std::io::Result<Ran>,
+    /// The same for nobody, where nothing else wants the processor or the disk.
     pub idle: fn(&[String]) -> std::io::Result<Ran>,
     /// Where this program lies.
     pub program: PathBuf,
@@ -236,7 +236,7 @@ impl Agent {
             Verb::Commit { change } => self.commit(change),
             // See `once`: it is not for the journal.
             Verb::Unwind { change, why } => self.unwind(command, change, why),
-            Verb::Run { argv } => self.run(argv),
+            Verb::Run { argv } => self.run(argv, &command.person),
             Verb::Watch { change, services } => self.watch(change, services, &Told { id: &command.id, say }),
             Verb::Image(wanted) => self.image(command, wanted, say),
             Verb::Rebuild(wanted) => self.rebuild(command, wanted, say),
@@ -245,7 +245,7 @@ impl Agent {
 
     /// Runs a command of this program on this host's tree and state, whatever else is known here. What the list does not have
     /// is not run, whoever has the control plane by now.
-    fn run(&self, argv: &[String]) -> Result<Answer, EngineError> {
+    fn run(&self, argv: &[String], person: &str) -> Result<Answer, EngineError> {
         from_afar(argv).map_err(|error| EngineError::usage(error.to_string(), "log in on the host"))?;
         let text = |path: &Path| {
             let text = path.to_str().map(str::to_owned);
@@ -254,7 +254,7 @@ impl Agent {
         let mut words = vec!["--local".to_owned(), "--root".to_owned(), text(&self.options.root)?];
         words.extend(["--state".to_owned(), text(&self.options.state)?]);
         words.extend_from_slice(argv);
-        let ran = (self.options.run)(&words).map_err(EngineError::system("run the command"))?;
+        let ran = (self.options.run)(&words, person).map_err(EngineError::system("run the command"))?;
         Ok(Answer::Ran { code: ran.code, stdout: ran.stdout, stderr: ran.stderr })
     }
 
@@ -390,14 +390,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (root, state) = (dir.path().join("root"), dir.path().join("state"));
         std::fs::create_dir(&root).unwrap();
-        let run = |_: &[String]| Err(std::io::Error::other("nothing is run here"));
         let options = Options {
             root,
             state,
             env: Vec::new(),
             now: jiff::Timestamp::now,
-            run,
-            idle: run,
+            run: |_, _| Err(std::io::Error::other("nothing is run here")),
+            idle: |_| Err(std::io::Error::other("nothing is run here")),
             program: "/nowhere/greenroom".into(),
             fetch: Arc::new(|_, _| Err(std::io::ErrorKind::NotFound.into())),
             servers: Arc::new(|| Ok(Vec::new())),

@@ -154,12 +154,12 @@ pub(in crate::commands) fn look(global: &Global, ui: &Ui) -> Result<u8, Failure>
     Ok(status::DONE)
 }
 
-/// Runs this program again, with the words given.
-fn run_here(argv: &[String]) -> io::Result<Ran> {
-    ran(Command::new(std::env::current_exe()?).args(argv))
+/// Runs this program again, with the words given, for a person.
+fn run_here(argv: &[String], person: &str) -> io::Result<Ran> {
+    ran(Command::new(std::env::current_exe()?).args(argv).env(crate::env::PERSON, person))
 }
 
-/// The same, where nothing else wants the processor or the disk.
+/// The same for nobody, where nothing else wants the processor or the disk.
 fn run_idle(argv: &[String]) -> io::Result<Ran> {
     ran(Command::new("nice").args(["-n", "19", "ionice", "-c", "3"]).arg(std::env::current_exe()?).args(argv))
 }

@@ -161,6 +161,15 @@ pub fn full_name(unit: &str) -> String {
     if SUFFIXES.iter().any(|suffix| unit.ends_with(suffix)) { unit.to_owned() } else { format!("{unit}.service") }
 }
 
+/// Brings what is done to these units into their order. What is done to others stays where it is.
+pub fn in_order(actions: &mut [UnitAction], units: &[String]) {
+    let place = |action: &UnitAction| units.iter().position(|unit| *unit == action.unit);
+    let at: Vec<usize> = (0..actions.len()).filter(|at| place(&actions[*at]).is_some()).collect();
+    let mut named: Vec<UnitAction> = at.iter().map(|at| actions[*at].clone()).collect();
+    named.sort_by_key(place);
+    at.into_iter().zip(named).for_each(|(at, action)| actions[at] = action);
+}
+
 /// Joins what the copy showed, what still maps replaced files and what the change file wishes, one action a unit.
 ///
 /// A measured job wins over a map, a wish to reload wins over a restart, a unit that is never restarted may still be
@@ -226,6 +235,16 @@ mod tests {
             found,
             ["stop apache2.service", "start nginx.service", "reload ssh.service", "restart shop.service"]
         );
+    }
+
+    #[test]
+    fn named_units_take_their_order_and_others_keep_their_place() {
+        let named = |units: &[&str]| units.iter().map(|unit| (*unit).to_owned()).collect::<Vec<_>>();
+        let mut jobs = ["web", "other", "cache", "db"].map(|unit| job(unit, UnitVerb::Restart));
+        in_order(&mut jobs, &named(&["db", "gone", "cache", "web"]));
+        assert_eq!(lines(&jobs), ["restart db", "restart other", "restart cache", "restart web"]);
+        in_order(&mut jobs, &[]);
+        assert_eq!(lines(&jobs), ["restart db", "restart other", "restart cache", "restart web"]);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Site {
     pub hostname: String,
     /// Directories that no copy shows.
     pub hidden: Vec<PathBuf>,
+    /// The order in which these units are started and restarted.
+    pub units: Vec<String>,
 }
 
 /// Where a host lists volatile paths of its own.
@@ -39,31 +41,35 @@ const DECLARED: &str = "declared.json";
 
 /// What a system file declares for a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Paths {
+struct Kept {
     root: PathBuf,
     volatile: Vec<String>,
     data: Vec<String>,
+    #[serde(default)]
+    units: Vec<String>,
 }
 
-/// Keeps which paths a system file declares for the tree at `root`; `None`: there is no system file.
+/// Keeps what a system file declares for the tree at `root`; `None`: there is no system file.
 ///
 /// # Errors
 /// The state cannot be written, or a pattern is none.
 pub(crate) fn declare(root: &Path, state: &Path, declared: Option<&Declared>) -> Result<(), EngineError> {
     let path = state.join(DECLARED);
     let root = std::fs::canonicalize(root).map_err(EngineError::file("look at", root))?;
-    let paths = declared.map(|it| Paths { root, volatile: it.volatile.clone(), data: it.data.clone() });
-    let Some(paths) = paths.filter(|paths| !paths.volatile.is_empty() || !paths.data.is_empty()) else {
+    let kept =
+        declared.map(|it| Kept { root, volatile: it.volatile.clone(), data: it.data.clone(), units: it.units.clone() });
+    let says = |kept: &Kept| ![&kept.volatile, &kept.data, &kept.units].into_iter().all(Vec::is_empty);
+    let Some(kept) = kept.filter(says) else {
         return match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::file("delete", path)(error)),
             _ => Ok(()),
         };
     };
     // What can't be used is not kept: every command on this host would end there.
-    paths.policy("", Vec::new(), Vec::new()).map_err(|bad| {
+    kept.policy("", Vec::new(), Vec::new()).map_err(|bad| {
         EngineError::usage(format!("the system file: {bad}"), "control plane and agent may be of different versions")
     })?;
-    let text = serde_json::to_vec(&paths)
+    let text = serde_json::to_vec(&kept)
         .map_err(|error| EngineError::Damaged { path: path.clone(), source: Box::new(error) })?;
     if std::fs::read(&path).is_ok_and(|known| known == text) {
         return Ok(());
@@ -71,17 +77,17 @@ pub(crate) fn declare(root: &Path, state: &Path, declared: Option<&Declared>) ->
     write_durably(&path, &text).map_err(EngineError::file("write", path))
 }
 
-impl Paths {
+impl Kept {
     fn read(root: &Path, state: &Path) -> Result<Self, EngineError> {
         let path = state.join(DECLARED);
-        let paths: Self = match std::fs::read(&path) {
+        let kept: Self = match std::fs::read(&path) {
             Ok(text) => {
                 serde_json::from_slice(&text).map_err(|error| EngineError::Damaged { path, source: Box::new(error) })?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
             Err(error) => return Err(EngineError::file("read", path)(error)),
         };
-        Ok(if paths.root == root { paths } else { Self::default() })
+        Ok(if kept.root == root { kept } else { Self::default() })
     }
 
     /// The host's own list comes last: it can take out again what the system file says.
@@ -132,13 +138,13 @@ impl Site {
             }
         }
         let data = stores.iter().map(|store| TreePath::from(store.path)).collect();
-        let declared = Paths::read(&root, &state)?;
+        let declared = Kept::read(&root, &state)?;
         let policy = declared.policy(&list, data, own).map_err(|bad| EngineError::Usage {
             what: format!("{}{VOLATILE_LIST}: {bad}", root.display()),
             hint: Some("one pattern a line, with * and **, from /; ! in front takes one out".to_owned()),
         })?;
         let hostname = hostname(&mut tree, &root)?;
-        Ok(Self { root, policy, stores, hostname, hidden })
+        Ok(Self { root, policy, stores, hostname, hidden, units: declared.units })
     }
 
     /// Whether the tree has a systemd that can boot it.

@@ -84,7 +84,7 @@ impl System {
         hosts.iter().map(|host| ((*host).to_owned(), self.services_on(host).into_iter().map(of).collect())).collect()
     }
 
-    /// What the system says for one host: its tests, its volatile and data paths.
+    /// What the system says for one host: its tests, its volatile and data paths, the order of its units.
     #[must_use]
     pub fn declared_for(&self, host: &str) -> Declared {
         let test = |test: &&super::HostTest| DeclaredTest {
@@ -93,7 +93,12 @@ impl System {
             timeout_ms: u64::try_from(test.timeout.as_millis()).unwrap_or(u64::MAX),
         };
         let paths = self.host(host).map_or_else(|| self.paths.clone(), |host| self.paths_on(host));
-        Declared { tests: self.tests_on(host).iter().map(test).collect(), volatile: paths.volatile, data: paths.data }
+        Declared {
+            tests: self.tests_on(host).iter().map(test).collect(),
+            volatile: paths.volatile,
+            data: paths.data,
+            units: self.services_on(host).into_iter().map(|service| service.unit.clone()).collect(),
+        }
     }
 }
 

@@ -369,6 +369,8 @@ pub struct Declared {
     pub volatile: Vec<String>,
     /// Directories of a store's data, or patterns of them.
     pub data: Vec<String>,
+    /// The units of its services, in the order in which they are started and restarted.
+    pub units: Vec<String>,
 }
 
 /// A test of the system file.

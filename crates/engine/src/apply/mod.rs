@@ -54,6 +54,15 @@ pub(crate) struct Place<'a> {
     /// Where live steps get a control group of their own, what the names of those of this tree begin with. A copy needs
     /// none: it ends as a whole.
     pub(crate) pens: Option<String>,
+    /// The declared order of units.
+    pub(crate) units: &'a [String],
+}
+
+impl<'a> Place<'a> {
+    /// The host itself.
+    pub(crate) fn live(site: &'a Site, shell: &'a Shell<'a>) -> Self {
+        Self { manager: Manager::of(&site.root), shell, pens: Some(pens(site)), units: &site.units }
+    }
 }
 
 /// What a change needs besides the place.
@@ -192,7 +201,7 @@ pub fn apply(
     crate::drift::about_to(&site)?;
     progress.begin("putting it in place");
     let shell = live_shell(&site);
-    let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(pens(&site)) };
+    let place = Place::live(&site, &shell);
     let contents = FromBlobs(&state.blobs);
     let again = || check_all(&site, &rehearsal.parts, &changesets);
     let gate = Again { gate: wanted.gate, check: &again };
@@ -357,7 +366,7 @@ pub(crate) fn live_shell(
 }
 
 /// What tells the control groups of this tree's live steps from those of another tree: both may have a change `c1`.
-pub(crate) fn pens(site: &Site) -> String {
+fn pens(site: &Site) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let hash = greenroom_core::ContentHash::of(site.root.as_os_str().as_bytes()).to_string();
     hash.chars().take(8).collect()

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use greenroom_core::plan::Part;
 use greenroom_host::apply::{Direction, Faults, HostState, Phase, Recovered};
-use greenroom_host::services::Manager;
 
 use super::record::{ChangeRecord, Kind, Records, Standing, Step};
 use super::{Drive, FromBlobs, Open, Place, Report, Tools, close, host_error, undo};
@@ -66,7 +65,7 @@ pub fn recover(
         None => super::load(state, &record.parts.iter().map(|p| p.part.clone()).collect::<Vec<_>>())?,
     };
     let shell = super::live_shell(&site);
-    let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(super::pens(&site)) };
+    let place = Place::live(&site, &shell);
     let drive = Drive {
         place: &place,
         tools: &tools,

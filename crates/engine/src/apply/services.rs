@@ -102,6 +102,7 @@ impl<'a> Services<'a> {
         let maps = self.stale(changed);
         let mut actions = plan::actions(jobs, &maps, options);
         actions.retain(|action| action.verb != UnitVerb::Stop);
+        plan::in_order(&mut actions, self.place.units);
         let parts = self.wholes_first(&mut actions)?;
         for action in actions {
             // Restarting what it is part of has restarted it.

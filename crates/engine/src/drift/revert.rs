@@ -9,7 +9,6 @@ use greenroom_core::TreePath;
 use greenroom_core::drift::FoundBy;
 use greenroom_core::policy::Class;
 use greenroom_host::apply::HostState;
-use greenroom_host::services::Manager;
 
 use super::adopt::{Wanted, by_hand, name};
 use super::look::{Finding, find};
@@ -17,7 +16,7 @@ use super::select::{Toward, select, whole_packages};
 use super::{edits, moves, units};
 use crate::apply::{
     ChangeRecord, Drive, FromBlobs, Kind, Open, Place, Records, Report, Tools, close, conflicts, fresh_id, host_error,
-    live_shell, pens, refused,
+    live_shell, refused,
 };
 use crate::site::Site;
 use crate::{Asked, EngineError, Progress, State};
@@ -66,7 +65,7 @@ pub fn revert(
     progress.begin("bringing it back");
     moves::about_to(&site)?;
     let shell = live_shell(&site);
-    let place = Place { manager: Manager::of(&site.root), shell: &shell, pens: Some(pens(&site)) };
+    let place = Place::live(&site, &shell);
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: wanted.faults, progress, gate: &Open, health: &[] };
     let changesets = vec![Some(changeset)];

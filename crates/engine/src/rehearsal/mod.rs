@@ -41,7 +41,10 @@ use crate::{Asked, EngineError, Progress, State};
 /// # Errors
 /// Not root, or a kernel without mount namespaces.
 pub fn prepare() -> Result<(), EngineError> {
-    greenroom_host::sys::ns::own_mounts().map_err(EngineError::system("get a mount namespace for the copies"))
+    greenroom_host::sys::ns::own_mounts().map_err(EngineError::system("get a mount namespace for the copies"))?;
+    // The state is opened meanwhile.
+    copy::expect_copy();
+    Ok(())
 }
 
 /// Rehearses a change.

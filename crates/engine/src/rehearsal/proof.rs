@@ -17,6 +17,7 @@ use super::request::Request;
 use super::stagehand::{Common, Stagehand};
 use super::{hand, millis};
 use crate::apply::{self, ChangeRecord, Drive, Ended, FromBlobs, Open, Place, Records, Tools, chain, host_error};
+use crate::site::Site;
 use crate::{EngineError, Progress, State};
 
 /// Names of the change and of its undo inside the copy.
@@ -40,7 +41,7 @@ pub(super) fn prove(
     second.boot(common, progress)?;
     let tests = request.all_tests();
     record.tests = tests.iter().map(|test| first_run(&second, test)).collect::<Result<_, _>>()?;
-    let applied = put_and_take_back(state, &second, &tests, record, progress)?;
+    let applied = put_and_take_back(state, common.site, &second, &tests, record, progress)?;
     second.stop(false);
     if applied {
         compare(state, common, noise, &second, record)?;
@@ -71,6 +72,7 @@ fn first_run(second: &Stagehand<'_>, test: &Test) -> Result<TestRun, EngineError
 /// Applies, tests, undoes. Returns whether there is something to compare.
 fn put_and_take_back(
     state: &State,
+    site: &Site,
     second: &Stagehand<'_>,
     tests: &[Test],
     record: &mut Rehearsal,
@@ -83,7 +85,7 @@ fn put_and_take_back(
     let shell = |text: &str, limit: Option<Duration>, _: Option<&Pen>| {
         second.shell(text, limit).map(|(ended, text)| (ended.code, text))
     };
-    let place = Place { manager: second.manager(), shell: &shell, pens: None };
+    let place = Place { manager: second.manager(), shell: &shell, pens: None, units: &site.units };
     let contents = FromBlobs(&state.blobs);
     let tools = Tools { contents: &contents, faults: &NoFaults, progress, gate: &Open, health: &[] };
     let changesets = apply::load(state, &record.parts)?;

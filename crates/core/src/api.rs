@@ -457,6 +457,21 @@ pub struct Log {
     pub entries: Vec<serde_json::Value>,
 }
 
+/// `GET /v1/log/verify`: whether the chain of the control plane's ledger holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verified {
+    /// It does: every entry is as it was written.
+    pub verified: bool,
+    /// How many there are; where it is broken, how many hold.
+    pub entries: u64,
+    /// The first broken entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<String>,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// `POST /v1/contents/missing`, and `POST /v1/agent/commands/ID/fetch`: contents by hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Contents {

@@ -1,6 +1,8 @@
 //! `greenroom log`
 
-use greenroom_store::ledger::{Entry, Filter, Ledger as _, LedgerError, SqlLedger, Verdict};
+use greenroom_core::api;
+use greenroom_core::path::Shown;
+use greenroom_store::ledger::{Entry, Filter, Ledger as _, LedgerError, SqlLedger, Unreadable, Verdict};
 
 use crate::args::{Global, Log};
 use crate::error::{Failure, status};
@@ -16,19 +18,52 @@ pub(super) fn run(global: &Global, args: &Log, ui: &Ui) -> Result<u8, Failure> {
     }
     let ledger = SqlLedger::open_read_only(&global.state.join("ledger")).map_err(fault)?;
     if args.verify {
-        return verify(&ledger, ui);
+        return verified(ledger.verify().map_err(fault)?, ui);
     }
-    let mut listing = ledger.entries(&Filter::default()).map_err(fault)?;
-    if let Some(limit) = args.limit {
-        listing.entries.drain(..listing.entries.len().saturating_sub(limit));
+    let listing = ledger.entries(&Filter::default()).map_err(fault)?;
+    show(listing.entries, &listing.unreadable, args.limit, ui)
+}
+
+/// The log of the control plane: what was done to many hosts, and who was let in.
+pub(super) fn of_the_fleet(global: &Global, args: &Log, ui: &Ui) -> Result<u8, Failure> {
+    let http = crate::remote::open(global)?;
+    if args.verify {
+        let found: api::Verified = http.get("/v1/log/verify")?;
+        return verified(
+            match (found.broken, found.reason) {
+                (Some(id), reason) => {
+                    Verdict::Broken { seq: found.entries + 1, id, reason: reason.unwrap_or_default() }
+                }
+                (None, _) => Verdict::Verified { entries: found.entries },
+            },
+            ui,
+        );
     }
-    for gap in &listing.unreadable {
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let since = entries.last().map_or(0, |entry| entry.seq);
+        let page: api::Log = http.get(&format!("/v1/log?since={since}"))?;
+        if page.entries.is_empty() {
+            return show(entries, &[], args.limit, ui);
+        }
+        for entry in page.entries {
+            entries.push(serde_json::from_value(entry)?);
+        }
+    }
+}
+
+/// The last entries, all where `limit` says nothing.
+fn show(mut entries: Vec<Entry>, unreadable: &[Unreadable], limit: Option<usize>, ui: &Ui) -> Result<u8, Failure> {
+    if let Some(limit) = limit {
+        entries.drain(..entries.len().saturating_sub(limit));
+    }
+    for gap in unreadable {
         ui.say(&format!("entry {} cannot be read: {}", gap.seq, gap.reason));
     }
     if ui.json {
-        ui.object(&serde_json::json!({ "entries": listing.entries, "unreadable": listing.unreadable }))?;
+        ui.object(&serde_json::json!({ "entries": entries, "unreadable": unreadable }))?;
     } else {
-        let lines: String = listing.entries.iter().map(|entry| line(entry, ui)).collect();
+        let lines: String = entries.iter().map(|entry| line(entry, ui)).collect();
         ui.print(if lines.is_empty() { "nothing has happened yet\n" } else { &lines })?;
     }
     Ok(status::DONE)
@@ -47,8 +82,8 @@ fn fault(error: LedgerError) -> Failure {
     failure
 }
 
-fn verify(ledger: &SqlLedger, ui: &Ui) -> Result<u8, Failure> {
-    match ledger.verify().map_err(fault)? {
+fn verified(verdict: Verdict, ui: &Ui) -> Result<u8, Failure> {
+    match verdict {
         Verdict::Verified { entries } => {
             if ui.json {
                 ui.object(&serde_json::json!({ "verified": true, "entries": entries }))?;
@@ -78,19 +113,19 @@ fn line(entry: &Entry, ui: &Ui) -> String {
         ("apply", _) => entry.rehearsal.as_ref().map_or_else(String::new, |r| format!(" of {r}")),
         _ => String::new(),
     };
-    let count = entry.detail.get("entries").and_then(serde_json::Value::as_u64).unwrap_or(0);
-    let why = entry
-        .why
-        .as_ref()
-        .map_or_else(String::new, |why| format!("  ({})", greenroom_core::path::Shown(why.as_bytes())));
-    let name = greenroom_core::path::Shown(text("name").as_bytes()).to_string();
+    let of = match (&entry.detail["hosts"], &entry.detail["what"], &entry.detail["entries"]) {
+        (serde_json::Value::Array(hosts), ..) => super::counted(hosts.len(), "host"),
+        (_, serde_json::Value::String(what), _) => Shown(what.as_bytes()).to_string(),
+        (.., entries) => super::counted(entries.as_u64().and_then(|n| n.try_into().ok()).unwrap_or(0), "path"),
+    };
+    let why = entry.why.as_ref().map_or_else(String::new, |why| format!("  ({})", Shown(why.as_bytes())));
+    let name = Shown(text("name").as_bytes()).to_string();
     format!(
-        "{}  {:<4} {:<14} {:<18} {:<8} {count} {}  {name}{why}\n",
+        "{}  {:<4} {:<14} {:<18} {:<8} {of}  {name}{why}\n",
         ui.tone(Tone::Dim, &entry.at),
         ui.tone(Tone::Strong, &subject),
         format!("{}{link}", entry.kind),
         outcome,
         who,
-        if count == 1 { "path" } else { "paths" },
     )
 }

@@ -82,8 +82,8 @@ pub(crate) fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
     }
 }
 
-/// A command that is about other hosts than this one: with `--on`; and apply, undo, status and show where a control plane is
-/// known.
+/// A command that is about other hosts than this one: with `--on`; and apply, undo, status, show and log where a control plane
+/// is known.
 fn elsewhere(cli: &Cli, ui: &Ui) -> Result<Option<u8>, Failure> {
     let (global, on) = (&cli.global, &cli.global.on);
     if !on.is_empty() {
@@ -105,6 +105,7 @@ fn elsewhere(cli: &Cli, ui: &Ui) -> Result<Option<u8>, Failure> {
     let known = || Ok::<_, Failure>(crate::remote::Access::find(global)?.is_some());
     Ok(match &cli.command {
         Command::Status(args) if !args.full && !args.scrub && known()? => Some(fleet::hosts::run(global, ui)?),
+        Command::Log(args) if known()? => Some(log::of_the_fleet(global, args, ui)?),
         Command::Show(args) if args.diff.is_none() && known()? => fleet::follow::show_one(global, &args.id, ui)?,
         Command::Apply(args) if known()? => Some(fleet::follow::apply(global, &change(args), global.progress, ui)?),
         Command::Undo(args) if known()? => {

@@ -8,7 +8,7 @@ use greenroom_core::system::Rights;
 use greenroom_core::wire::{Afar, PIECE, from_afar};
 use greenroom_engine::fleet::Asker;
 use greenroom_store::control::Role;
-use greenroom_store::ledger::{Filter, Ledger as _};
+use greenroom_store::ledger::{Filter, Ledger as _, Verdict};
 
 use super::table::{Call, Caller, deleting, getting, posting};
 use super::{ApiError, agents, contents, events};
@@ -42,6 +42,7 @@ pub(super) fn calls() -> Vec<Call> {
         posting("/v1/changes/{id}/continue", Role::Developer, "Go on with a change that is paused", go_on),
         posting("/v1/changes/{id}/abort", Role::Developer, "Take back a change that is under way", abort),
         getting("/v1/log", Role::Viewer, "The ledger, oldest first; `since=N` gives what comes after entry N", log),
+        getting("/v1/log/verify", Role::Viewer, "Whether the ledger's chain of hashes holds", verify),
         posting("/v1/enrolments", Role::Admin, "Let a host in: a token for one enrolment", invite),
         posting("/v1/tokens", Role::Admin, "Let a person in", make_token),
         getting("/v1/tokens", Role::Admin, "Every token, without its secret", tokens),
@@ -151,6 +152,18 @@ async fn log(shared: Arc<Shared>, caller: Caller) -> Answer<api::Log> {
     let listing = read.map_err(std::io::Error::other)?.map_err(greenroom_engine::fleet::FleetError::from)?;
     let entries = listing.entries.iter().map(|entry| serde_json::to_value(entry).unwrap_or_default());
     Ok(api::Log { entries: entries.collect() })
+}
+
+async fn verify(shared: Arc<Shared>, _: Caller) -> Answer<api::Verified> {
+    let ledger = shared.fleet.ledger().clone();
+    let verified = tokio::task::spawn_blocking(move || ledger.verify()).await;
+    let verdict = verified.map_err(std::io::Error::other)?.map_err(greenroom_engine::fleet::FleetError::from)?;
+    Ok(match verdict {
+        Verdict::Verified { entries } => api::Verified { verified: true, entries, broken: None, reason: None },
+        Verdict::Broken { seq, id, reason } => {
+            api::Verified { verified: false, entries: seq - 1, broken: Some(id), reason: Some(reason) }
+        }
+    })
 }
 
 async fn invite(shared: Arc<Shared>, caller: Caller, body: api::NewEnrolment) -> Answer<api::Invitation> {

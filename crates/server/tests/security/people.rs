@@ -39,6 +39,7 @@ const CALLS: &[(&str, &str, Who)] = &[
     ("post", "/v1/changes/{id}/continue", DEVELOPER),
     ("post", "/v1/changes/{id}/abort", DEVELOPER),
     ("get", "/v1/log", VIEWER),
+    ("get", "/v1/log/verify", VIEWER),
     ("get", "/v1/system", VIEWER),
     ("post", "/v1/system", ADMIN),
     ("post", "/v1/rehearsals/{id}/approve", DEVELOPER),

@@ -11,7 +11,8 @@
 //! [`crate::oracle`], what is on record is asked with psql and `log --json`.
 
 mod schedule;
+mod service;
 mod world;
 
-pub use schedule::{Fault, Schedule, Tally, schedules};
+pub use schedule::{Fault, Schedule, Station, Tally, schedules};
 pub use world::{Member, World};

@@ -22,16 +22,27 @@ pub enum Fault {
     Kill(Member),
     /// kill -9 of the database.
     Database,
-    /// Two members, or a control plane and the database, don't reach each other; packets vanish or are refused.
-    Cut(Member, Option<usize>, bool),
+    /// Two don't reach each other; packets vanish or are refused.
+    Cut(Station, Station, bool),
     /// The disk of a host is full.
     Full(usize),
     /// A member's clock is an hour off.
     Clock(Member, bool),
     /// A process stands still.
     Still(Member),
+    /// A process gets a fiftieth of the time.
+    Slow(Member),
     /// A host's certificate is revoked.
     ShutOut(usize),
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Station {
+    /// A control plane or a host.
+    Of(Member),
+    /// The database.
+    Database,
 }
 
 /// A change, what goes wrong when, and for how long.
@@ -75,18 +86,29 @@ fn member(random: &mut Random, hosts: usize) -> Member {
     }
 }
 
+/// Two different stations, one of them a control plane: hosts have nothing to say to each other.
+fn two(random: &mut Random, hosts: usize) -> [Station; 2] {
+    let plane = pick(random, 2);
+    let other = match pick(random, hosts + 2) {
+        0 => Station::Database,
+        1 => Station::Of(Member::Plane(1 - plane)),
+        host => Station::Of(Member::Host(host - 2)),
+    };
+    [Station::Of(Member::Plane(plane)), other]
+}
+
 fn fault(random: &mut Random, hosts: usize) -> Fault {
-    match pick(random, 12) {
+    match pick(random, 13) {
         0..3 => Fault::Kill(member(random, hosts)),
         3 => Fault::Database,
         4..7 => {
-            let plane = pick(random, 2);
-            let other = pick(random, hosts + 1);
-            Fault::Cut(Member::Plane(plane), other.checked_sub(1), random.fraction() < 0.5)
+            let [one, other] = two(random, hosts);
+            Fault::Cut(one, other, random.fraction() < 0.5)
         }
         7 | 8 => Fault::Full(pick(random, hosts)),
         9 => Fault::Clock(member(random, hosts), random.fraction() < 0.5),
         10 => Fault::Still(member(random, hosts)),
+        11 => Fault::Slow(member(random, hosts)),
         _ => Fault::ShutOut(pick(random, hosts)),
     }
 }
@@ -144,6 +166,10 @@ pub fn schedules(
             Ended::Done(change) => {
                 tally.done += 1;
                 in_place = if in_place.is_some() { None } else { Some(change) };
+                if in_place.is_none() {
+                    // Nobody will want it back: hosts' disks are small.
+                    world.tidy()?;
+                }
             }
             Ended::Unwound => tally.unwound += 1,
             Ended::Untold => tally.untold += 1,
@@ -208,13 +234,13 @@ fn go_wrong(world: &mut World, schedule: &Schedule) -> Result<(), Violation> {
                 database_runs = true;
             }
             (Fault::Database, _) => {}
-            (Fault::Cut(plane, other, vanish), begins) => {
-                let other = other.map_or("database", |host| world.name(Member::Host(host)));
+            (Fault::Cut(one, other, vanish), begins) => {
+                let (one, other) = (world.station(one), world.station(other));
                 let how = if vanish { Cut::Drop } else { Cut::Reject };
                 if begins {
-                    world.fleet().cut(world.name(plane), other, how)?;
+                    world.fleet().cut(one, other, how)?;
                 } else {
-                    world.fleet().heal(world.name(plane), other)?;
+                    world.fleet().heal(one, other)?;
                 }
             }
             (Fault::Full(host), full) => world.fill(host, full)?,
@@ -223,6 +249,8 @@ fn go_wrong(world: &mut World, schedule: &Schedule) -> Result<(), Violation> {
                 world.shift(member, if begins { hour } else { 0 })?;
             }
             (Fault::Still(member), still) => world.stop(member, still),
+            (Fault::Slow(member), true) => world.slow(member)?,
+            (Fault::Slow(member), false) => world.quick(member),
             (Fault::ShutOut(host), true) => world.shut_out(schedule.plane, host)?,
             // It is let in again below, when there is certainly somebody who can.
             (Fault::ShutOut(_), false) => {}
@@ -291,6 +319,7 @@ fn judge(world: &mut World, schedule: &Schedule, known: i64, in_place: Option<&s
             return Err(Violation(format!("{id}: {what}: {found}")));
         }
     }
+    world.judge_record()?;
     all_hosts(world, done != was_after, Some(id), done)?;
     Ok(if done { Ended::Done(id.to_owned()) } else { Ended::Unwound })
 }

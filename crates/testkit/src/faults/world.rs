@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::Station;
+use super::service::Service;
 use crate::crash::{Change, Disk, FileSystem, Violation, World as Tree};
 use crate::lab::{Fleet, Lab, Output, run};
 use crate::oracle::Comparison;
@@ -29,26 +31,6 @@ pub enum Member {
     Plane(usize),
     /// An agent.
     Host(usize),
-}
-
-/// One process that is started again and again.
-struct Service {
-    name: String,
-    process: Option<Child>,
-    /// How far its clock is off, in seconds.
-    off: i64,
-}
-
-impl Service {
-    fn new(name: String) -> Self {
-        Self { name, process: None, off: 0 }
-    }
-
-    fn kill(&mut self) -> std::io::Result<()> {
-        let Some(mut process) = self.process.take() else { return Ok(()) };
-        process.kill()?;
-        process.wait().map(drop)
-    }
 }
 
 struct Host {
@@ -141,6 +123,13 @@ impl World {
         }
     }
 
+    pub(super) fn station(&self, station: Station) -> &str {
+        match station {
+            Station::Of(member) => self.name(member),
+            Station::Database => "database",
+        }
+    }
+
     /// Starts a member that does not run.
     pub(super) fn start(&mut self, member: Member) -> Result<(), Violation> {
         let name = self.name(member).to_owned();
@@ -195,6 +184,15 @@ impl World {
         if let Some(pid) = pid {
             let _ = kill_process(pid, if stop { Signal::STOP } else { Signal::CONT });
         }
+    }
+
+    /// Lets it be slow, until it is [quick](Self::quick) again or is started anew.
+    pub(super) fn slow(&mut self, member: Member) -> Result<(), Violation> {
+        Ok(self.service(member).slow()?)
+    }
+
+    pub(super) fn quick(&mut self, member: Member) {
+        self.service(member).quick();
     }
 
     pub(super) fn database(&mut self) -> &mut Postgres {
@@ -254,6 +252,24 @@ impl World {
 
     pub(super) fn at_plane(&self, plane: usize, args: &[&str]) -> Result<Output, Violation> {
         Ok(run(&mut self.command(plane, args)?, b"", LIMIT)?)
+    }
+
+    /// Drops what hosts keep to take changes back that nobody will ask for.
+    pub(super) fn tidy(&self) -> Result<(), Violation> {
+        for host in 0..self.hosts.len() {
+            self.at_host(host, &["gc", "--undo-older-than", "1ms"])?;
+        }
+        Ok(())
+    }
+
+    /// Judges the control planes' own ledger.
+    pub(super) fn judge_record(&self) -> Result<(), Violation> {
+        let verified = object(&self.at_plane(0, &["log", "--verify", "--json"])?)?;
+        if verified["verified"] == true {
+            Ok(())
+        } else {
+            Err(Violation(format!("the ledger does not hold: {verified}")))
+        }
     }
 
     fn at_host(&self, host: usize, args: &[&str]) -> Result<Value, Violation> {

@@ -6,14 +6,14 @@
 
 use std::path::Path;
 
-use greenroom_testkit::crash::{Change, Random, Verb, kills};
+use greenroom_testkit::crash::{Change, Random, Scratch, Verb, kills};
 use greenroom_testkit::need_root;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_greenroom");
 
 fn campaign(change: Change, verb: Verb, count: u32) {
     // On the disk: a tmpfs has no fsync to wait for, and so other moments.
-    let dir = tempfile::tempdir_in("/var/tmp").expect("/var/tmp takes a directory");
+    let dir = Scratch::new().unwrap();
     let tally = match kills(Path::new(BINARY), dir.path(), change, verb, count, Random::from_clock()) {
         Ok(tally) => tally,
         Err(violation) => panic!("{violation}\nthe world is in {}", dir.keep().display()),

@@ -5,14 +5,14 @@
 
 use std::path::Path;
 
-use greenroom_testkit::crash::Random;
+use greenroom_testkit::crash::{Random, Scratch};
 use greenroom_testkit::faults::schedules;
 use greenroom_testkit::need_root;
 
 #[test]
 fn all_hosts_or_none_whatever_goes_wrong() {
     need_root!();
-    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let dir = Scratch::new().unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_greenroom"));
     match schedules(binary, dir.path(), 3, 4, Random::from_clock(), |line| println!("{line}")) {
         Ok(tally) => println!("{tally}"),

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use greenroom_testkit::crash::{Change, FileSystem, Random, Verb, cuts, kills};
+use greenroom_testkit::crash::{Change, FileSystem, Random, Scratch, Verb, cuts, kills};
 use greenroom_testkit::faults::schedules;
 use greenroom_testkit::lab::Lab;
 
@@ -75,7 +75,7 @@ pub(crate) fn run(options: &Soak) -> Result<()> {
 }
 
 fn fleet(binary: &Path, options: &Soak) -> Result<()> {
-    let dir = tempfile::tempdir_in("/var/tmp").context("make a directory below /var/tmp")?;
+    let dir = Scratch::new()?;
     let told = |line: &str| eprintln!("{line}");
     match schedules(binary, dir.path(), HOSTS, options.schedules, random(options), told) {
         Ok(tally) => println!("faults across {HOSTS} hosts: {tally}"),
@@ -92,7 +92,7 @@ fn interruption(binary: &Path, options: &Soak) -> Result<()> {
     let with_live = options.kills / 5;
     for (change, count) in [(Change::Command, options.kills - with_live), (Change::WithLiveStep, with_live)] {
         for verb in [Verb::Apply, Verb::Undo] {
-            let dir = tempfile::tempdir_in("/var/tmp").context("make a directory below /var/tmp")?;
+            let dir = Scratch::new()?;
             let label = if change == Change::Command { "" } else { " with a live step" };
             match kills(binary, dir.path(), change, verb, count, random(options)) {
                 Ok(tally) => {

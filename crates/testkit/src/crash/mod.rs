@@ -15,12 +15,14 @@ mod campaign;
 mod disk;
 mod driver;
 mod random;
+mod scratch;
 mod world;
 
 pub use campaign::{Tally, cuts, kills};
 pub use disk::{Disk, FileSystem};
 pub use driver::{Driver, State, Verb};
 pub use random::Random;
+pub use scratch::Scratch;
 pub use world::{Change, World};
 
 /// An invariant that does not hold, or a tool that does not work; in words.

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use greenroom_core::api::{Begun, Contents, Enrol, Enrolled, Images, Missing, NewImages, NewRehearsal, Received};
+use greenroom_core::api::{
+    Begun, Contents, Enrol, Enrolled, HeldAt, Images, Missing, NewImages, NewRehearsal, Received,
+};
 use greenroom_core::image::manifest;
 use greenroom_core::wire::{Answer, Rehearse, Sent};
 use greenroom_core::{ContentHash, Kind, Mtime, Node, changeset};
@@ -165,8 +167,10 @@ fn a_host_reads_what_its_command_needs_and_nothing_else() {
     assert_eq!(received.stored, 1);
     let sent = Sent { name: "shop.conf".to_owned(), content: mine, mode: 0o644 };
     let rehearse = Rehearse { argv: vec!["true".to_owned()], files: vec![sent], ..Rehearse::default() };
-    let run: Begun =
-        world.person.post("/v1/rehearsals", &NewRehearsal { on: vec!["web1".to_owned()], rehearse }).unwrap();
+    let run: Begun = world
+        .person
+        .post("/v1/rehearsals", &NewRehearsal { on: vec!["web1".to_owned()], rehearse, held: HeldAt::Hosts })
+        .unwrap();
     let fetch = |agent: &Http, content| {
         let body = Contents { contents: vec![content] };
         agent.fetch(&format!("/v1/agent/commands/{}.web1/fetch", run.id), &body)

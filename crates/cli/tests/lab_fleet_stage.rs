@@ -7,6 +7,7 @@ use std::fs;
 
 use fleet::World;
 use greenroom_testkit::need_root;
+use serde_json::Value;
 
 #[test]
 fn a_change_is_rehearsed_on_the_stage_and_applied_where_it_is_for() {
@@ -66,7 +67,7 @@ fn a_change_is_rehearsed_on_the_stage_and_applied_where_it_is_for() {
 #[test]
 fn what_cannot_be_held_on_a_stage_says_so() {
     need_root!();
-    let mut world = World::joined(&["web1", "stage1"]);
+    let world = World::joined(&["web1", "stage1"]);
     let refused = |world: &World, stage: &str| {
         let output = world.greenroom(&["rehearse", "--on", "web1", stage, "--", "true"]);
         (output.code(), output.err())
@@ -76,11 +77,79 @@ fn what_cannot_be_held_on_a_stage_says_so() {
     let (code, said) = refused(&world, "--stage=stage2");
     assert!(code == 2 && said.contains("did you mean stage1?"), "{said}");
     world.until("all are in touch", World::all_in_touch);
-    world.fleet.host_mut("stage1").unwrap().kill();
+    world.fleet.host("stage1").unwrap().exec_ok(&["systemctl", "stop", "greenroom-agent"]).unwrap();
     world.until("the stage is away", |world| !world.all_in_touch());
     let (code, said) = refused(&world, "--stage=stage1");
     assert!(code == 3 && said.contains("the stage stage1 is not in touch"), "{said}");
     let local =
         std::process::Command::new(fleet::GREENROOM).args(["rehearse", "--local", "--stage", "--", "true"]).output();
     assert_eq!(local.unwrap().status.code(), Some(2));
+}
+
+const SYSTEM: &str = r#"
+[system]
+name = "shop"
+[host.web1]
+address = "web1"
+roles = ["web"]
+[host.web2]
+address = "web2"
+roles = ["web"]
+[host.stage1]
+address = "stage1"
+roles = ["stage"]
+"#;
+
+#[test]
+fn hosts_that_are_alike_share_a_copy_unless_the_change_names_one() {
+    need_root!();
+    let world = World::joined(&["web1", "web2", "stage1"]);
+    world.until("all are in touch", World::all_in_touch);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("greenroom.toml");
+    fs::write(&file, SYSTEM).unwrap();
+    world.done(&["system", "push", file.to_str().unwrap()]);
+    let webs = ["web1", "web2"].map(|name| world.fleet.host(name).unwrap());
+    for (number, host) in webs.iter().enumerate() {
+        // The same at another time.
+        host.exec_ok(&[
+            "sh",
+            "-c",
+            &format!("echo 1 > /etc/shop.conf; touch -d @{} /etc/shop.conf", 1_000_000 + number),
+        ])
+        .unwrap();
+    }
+    let rehearse = |command: &str| world.json(&["rehearse", "--on", "role:web", "--json", "--", "sh", "-ec", command]);
+
+    // Where a host is declared to be the stage, that is where it is held.
+    let shared = rehearse("chmod 600 /etc/shop.conf; echo 2 > /etc/shop.d");
+    assert_eq!(shared["stage"]["host"], "stage1");
+    assert_eq!(shared["stage"]["shared"], serde_json::json!([["web1", "web2"]]), "{shared}");
+    assert_eq!(shared["alike"], serde_json::json!([["web1", "web2"]]));
+    let applied = world.json(&["apply", shared["id"].as_str().unwrap(), "--json"]);
+    assert_eq!(applied["outcome"], "done", "{applied}");
+    for (number, host) in webs.iter().enumerate() {
+        let look = host.exec(&["sh", "-c", "stat -c '%a %Y' /etc/shop.conf; cat /etc/shop.d"]).unwrap();
+        assert_eq!(look.out().trim(), format!("600 {}\n2", 1_000_000 + number));
+    }
+    world.done(&["undo", applied["id"].as_str().unwrap()]);
+
+    // A name, a machine's own file, a key: each host has a copy of its own then.
+    for command in ["cat /etc/hostname > /etc/shop.name", "echo '-----BEGIN PRIVATE KEY-----' > /etc/shop.key"] {
+        let own = rehearse(command);
+        assert_eq!(own["stage"]["shared"], serde_json::json!([]), "{own}");
+        assert!(["web1", "web2"].iter().all(|host| own["hosts"][host]["record"]["verdict"] == "ready"), "{own}");
+    }
+    let own = rehearse("cat /etc/hostname > /etc/shop.name");
+    assert_eq!(own["alike"].as_array().unwrap().len(), 2, "{own}");
+    world.done(&["apply", own["id"].as_str().unwrap()]);
+    assert_eq!(webs.map(|host| fs::read_to_string(host.path("etc/shop.name")).unwrap()), ["web1\n", "web2\n"]);
+
+    // Hosts that differ are not alike; and the hosts themselves can still be meant.
+    webs[1].exec_ok(&["sh", "-c", "echo 3 > /etc/shop.conf"]).unwrap();
+    let apart = rehearse("echo 4 >> /etc/shop.conf");
+    assert_eq!(apart["stage"]["shared"], serde_json::json!([]), "{apart}");
+    assert_eq!(apart["alike"].as_array().unwrap().len(), 2, "{apart}");
+    let there = world.json(&["rehearse", "--on", "web1", "--stage=no", "--json", "--boot", "no", "--", "true"]);
+    assert_eq!(there["stage"], Value::Null);
 }

@@ -220,7 +220,7 @@ impl Fleet {
         let Some(image) = self.image_at(&document(host, &staging.images)).await? else { return Ok(Vec::new()) };
         let others: Vec<(String, ContentHash)> =
             others.iter().filter_map(|other| Some((other.clone(), *staging.manifests.get(other)?))).collect();
-        self.with_blobs(move |blobs| {
+        let shared = self.with_blobs(move |blobs| {
             let mut out = Vec::new();
             if shareable(blobs, &record, &image.system.identity)? {
                 for (other, manifest) in others {
@@ -230,8 +230,12 @@ impl Fleet {
                 }
             }
             Ok(out)
-        })
-        .await
+        });
+        match shared.await {
+            // The stage did not bring what it says: each host will see what its own copy brings.
+            Err(FleetError::Blobs(BlobError::Absent(_))) => Ok(Vec::new()),
+            other => other,
+        }
     }
 
     /// What each host's copy came to so far.

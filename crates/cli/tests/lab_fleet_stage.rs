@@ -110,14 +110,16 @@ fn hosts_that_are_alike_share_a_copy_unless_the_change_names_one() {
     fs::write(&file, SYSTEM).unwrap();
     world.done(&["system", "push", file.to_str().unwrap()]);
     let webs = ["web1", "web2"].map(|name| world.fleet.host(name).unwrap());
+    let hosts = fs::read(webs[0].path("etc/hosts")).unwrap();
     for (number, host) in webs.iter().enumerate() {
-        // The same at another time.
-        host.exec_ok(&[
-            "sh",
-            "-c",
-            &format!("echo 1 > /etc/shop.conf; touch -d @{} /etc/shop.conf", 1_000_000 + number),
-        ])
-        .unwrap();
+        // The same at another time, and each with its own name in a text.
+        let at = 1_000_000 + number;
+        let make = format!(
+            "echo 1 > /etc/shop.conf; touch -d @{at} /etc/shop.conf; echo from = web{}.shop > /etc/shop.mail",
+            number + 1
+        );
+        fs::write(host.path("etc/hosts"), &hosts).unwrap();
+        host.exec_ok(&["sh", "-c", &make]).unwrap();
     }
     let rehearse = |command: &str| world.json(&["rehearse", "--on", "role:web", "--json", "--", "sh", "-ec", command]);
 

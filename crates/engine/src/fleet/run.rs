@@ -133,10 +133,20 @@ impl Fleet {
     pub async fn went_on(&self, notes: &[(String, String, Note)]) -> Result<(), FleetError> {
         let ids: Vec<&str> = notes.iter().map(|(_, id, _)| id.as_str()).collect();
         let open = self.control.hosts_of_open(&ids).await?;
+        // Who follows a rehearsal on a stage hears of the images that come first.
+        let mut waiting = BTreeMap::new();
+        for images in notes.iter().filter_map(|(host, id, _)| subject(id, host)).filter(|of| of.starts_with('g')) {
+            if !waiting.contains_key(images)
+                && let Some(rehearsal) = self.waits_for(images).await?
+            {
+                waiting.insert(images.to_owned(), rehearsal);
+            }
+        }
         let event = |(host, id, note): &(String, String, Note)| {
             open.get(id).filter(|of| *of == host)?;
             let (subject, of) = rehearsal_of(id, host).or_else(|| Some((subject(id, host)?, host.as_str())))?;
             let event = api::Event::Note { host: of.to_owned(), note: note.clone() };
+            let subject = waiting.get(subject).map_or(subject, String::as_str);
             Some(serde_json::to_string(&event).map(|body| (subject.to_owned(), body)))
         };
         let events = notes.iter().filter_map(event).collect::<Result<Vec<_>, _>>();

@@ -117,16 +117,19 @@ impl Fleet {
         })
     }
 
+    /// The rehearsal that waits for these images.
+    pub(super) async fn waits_for(&self, images: &str) -> Result<Option<String>, FleetError> {
+        let waiting = self.read::<Waiting>(WAITING, images, "what waits for images").await?;
+        Ok(waiting.map(|waiting| waiting.rehearsal))
+    }
+
     /// A host's image is there, or will not be: when that is so of all, the copies begin. May come again.
     pub(super) async fn imaged_for_stage(&self, images: &str) -> Result<(), FleetError> {
-        let Some(waiting) = self.read::<Waiting>(WAITING, images, "what waits for images").await? else {
-            return Ok(());
-        };
+        let Some(id) = self.waits_for(images).await? else { return Ok(()) };
         let run = self.image_run(images).await?;
         if !run.over {
             return Ok(());
         }
-        let id = waiting.rehearsal;
         let mut order = self.order(&id).await?;
         let Some(mut staging) = order.stage.clone() else { return Ok(()) };
         let held = self.system().await?;

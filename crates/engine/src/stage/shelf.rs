@@ -138,7 +138,14 @@ impl Shelf {
         let used = File::open(&path).map_err(EngineError::file("open", &path))?;
         flock(&used, FlockOperation::LockShared).map_err(|error| EngineError::file("lock", path)(error.into()))?;
         let layers: Vec<PathBuf> = tree.layers.iter().map(|number| self.layer(*number)).collect();
-        Ok(Shown { stack: Stack::mount(&layers, &self.dir.join("empty"), at)?, _used: used })
+        let stack = Stack::mount(&layers, &self.dir.join("empty"), at).map_err(|error| {
+            let what = format!("this machine cannot be a stage: {}", crate::apply::chain(&error));
+            EngineError::refused(
+                what,
+                "a stage needs overlayfs and a state directory on ext4, XFS or btrfs; or --stage=no",
+            )
+        })?;
+        Ok(Shown { stack, _used: used })
     }
 
     /// Makes a tree: a layer over the tree from which it differs least.

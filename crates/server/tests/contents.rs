@@ -251,9 +251,22 @@ fn a_stage_has_an_image_for_its_command_and_the_host_what_the_rehearsal_did() {
     assert!(now().over && matches!(now().hosts["web1"], OnHost::Held { .. }));
     assert_eq!(status(fetch(&stage1, &command, image.id())), 404);
     assert_eq!(status(stage1.send::<Received>(&path("contents"), &*brings)), 404);
+    the_host_reads_it(&world, &web1, &web2, &record, &[secret, image.id(), ContentHash::of(b"one")]);
+}
 
-    // The host that it is for reads the record and what it brings, for its part of a change.
-    let staged = world.blobs.put_bytes(&serde_json::to_vec(&record).unwrap()).unwrap();
+/// The host that it is for reads the record and what it brings, for its part of a change, and none of `others`.
+fn the_host_reads_it(
+    world: &World,
+    web1: &Http,
+    web2: &Http,
+    record: &greenroom_core::rehearsal::Rehearsal,
+    others: &[ContentHash],
+) {
+    let fetch = |agent: &Http, id: &str, content| {
+        agent.fetch(&format!("/v1/agent/commands/{id}/fetch"), &Contents { contents: vec![content] })
+    };
+    let did = record.changeset.unwrap();
+    let staged = world.blobs.put_bytes(&serde_json::to_vec(record).unwrap()).unwrap();
     let (force_verdict, once_elsewhere) = (None, false);
     let what = What::Apply { rehearsal: "r1".to_owned(), force_verdict, once_elsewhere, staged: Some(staged) };
     let verb = Verb::Prepare { change: "c1".to_owned(), what, why: None, hold_s: 1 };
@@ -261,12 +274,17 @@ fn a_stage_has_an_image_for_its_command_and_the_host_what_the_rehearsal_did() {
     let body = serde_json::to_string(&order).unwrap();
     let new = NewCommand { id: order.id.clone(), host: "web1".to_owned(), fence: 1, body };
     world.runtime.block_on(world.fleet.control().enqueue(&[new], None, world.fleet.now())).unwrap();
-    for content in [staged, did.id(), ContentHash::of(b"two")] {
-        assert_eq!(status(fetch(&web1, &order.id, content)), 200);
-        assert_eq!(status(fetch(&web2, &order.id, content)), 404);
+    for content in [staged, did, ContentHash::of(b"two")] {
+        assert_eq!(status(fetch(web1, &order.id, content)), 200);
+        assert_eq!(status(fetch(web2, &order.id, content)), 404);
     }
-    for content in [secret, image.id(), ContentHash::of(b"one")] {
-        assert_eq!(status(fetch(&web1, &order.id, content)), 403);
+    for content in others.iter().copied() {
+        assert_eq!(status(fetch(web1, &order.id, content)), 403);
     }
-    assert_eq!(status(web1.send::<Received>(&format!("/v1/agent/commands/{}/contents", order.id), &*brings)), 404);
+    assert_eq!(
+        status(
+            web1.send::<Received>(&format!("/v1/agent/commands/{}/contents", order.id), &*packed(&[(b"two", b"two")]))
+        ),
+        404
+    );
 }

@@ -190,7 +190,7 @@ pub struct Rehearse {
     pub share: u32,
     /// With --on: on copies of the hosts' images, on the host that is the stage, instead of on the hosts themselves. HOST where the
     /// system file says of none that it is one; `no`: on the hosts although there is one
-    #[arg(long, value_name = "HOST|no", num_args = 0..=1, require_equals = true, default_missing_value = "", verbatim_doc_comment)]
+    #[arg(long, value_name = "HOST|no", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub stage: Option<String>,
     /// The command to run in the copy, as root; its standard input is empty
     #[arg(last = true, value_name = "CMD")]

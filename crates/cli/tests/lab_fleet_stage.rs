@@ -77,7 +77,26 @@ fn what_cannot_be_held_on_a_stage_says_so() {
     let (code, said) = refused(&world, "--stage=stage2");
     assert!(code == 2 && said.contains("did you mean stage1?"), "{said}");
     world.until("all are in touch", World::all_in_touch);
-    world.fleet.host("stage1").unwrap().exec_ok(&["systemctl", "stop", "greenroom-agent"]).unwrap();
+    // The stage's agent is killed in the middle: that is said, and what it leaves goes with the next rehearsal.
+    let stage1 = world.fleet.host("stage1").unwrap();
+    let rehearse = |command: &[&str]| {
+        let words = ["rehearse", "--on", "web1", "--stage=stage1", "--boot", "no", "--"];
+        world.greenroom(&[&words[..], command].concat())
+    };
+    let killed = std::thread::scope(|threads| {
+        let held = threads.spawn(|| rehearse(&["sleep", "600"]));
+        world.until("the change runs on the stage", |_| stage1.exec(&["pgrep", "-x", "sleep"]).unwrap().ok());
+        stage1.exec_ok(&["systemctl", "kill", "-s", "KILL", "greenroom-agent"]).unwrap();
+        held.join().unwrap()
+    });
+    assert!(killed.code() == 1 && killed.out().contains("was restarted while it rehearsed"), "{killed}");
+    world.until("all are in touch", World::all_in_touch);
+    let again = rehearse(&["true"]);
+    assert!(again.ok(), "{again}");
+    let left =
+        stage1.exec(&["sh", "-c", "ls -A /var/lib/greenroom/stage/work; ls /var/lib/greenroom/stage/layers"]).unwrap();
+    assert_eq!(left.out().trim(), "1");
+    stage1.exec_ok(&["systemctl", "stop", "greenroom-agent"]).unwrap();
     world.until("the stage is away", |world| !world.all_in_touch());
     let (code, said) = refused(&world, "--stage=stage1");
     assert!(code == 3 && said.contains("the stage stage1 is not in touch"), "{said}");
@@ -98,6 +117,8 @@ roles = ["web"]
 [host.stage1]
 address = "stage1"
 roles = ["stage"]
+[paths]
+volatile = ["/srv/cache/**"]
 "#;
 
 #[test]
@@ -133,6 +154,9 @@ fn hosts_that_are_alike_share_a_copy_unless_the_change_names_one() {
     for (number, host) in webs.iter().enumerate() {
         let look = host.exec(&["sh", "-c", "stat -c '%a %Y' /etc/shop.conf; cat /etc/shop.d"]).unwrap();
         assert_eq!(look.out().trim(), format!("600 {}\n2", 1_000_000 + number));
+        // What is declared for a host comes to it with what was rehearsed for it.
+        let declared = fs::read_to_string(host.path("var/lib/greenroom/declared.json")).unwrap();
+        assert!(declared.contains("/srv/cache/**"), "{declared}");
     }
     world.done(&["undo", applied["id"].as_str().unwrap()]);
 

@@ -7,7 +7,7 @@ use greenroom_core::api::{
     Begun, Contents, Enrol, Enrolled, HeldAt, Images, Missing, NewImages, NewRehearsal, OnHost, Received, Rehearsal,
 };
 use greenroom_core::image::manifest;
-use greenroom_core::wire::{Answer, Command, Rehearse, Sent, Verb, What};
+use greenroom_core::wire::{Answer, Command, Rehearse, Sent, Staged, Verb, What};
 use greenroom_core::{ContentHash, Kind, Mtime, Node, changeset};
 use greenroom_engine::fleet::Fleet;
 use greenroom_net::client::{Http, HttpError, Url};
@@ -266,7 +266,10 @@ fn the_host_reads_it(
         agent.fetch(&format!("/v1/agent/commands/{id}/fetch"), &Contents { contents: vec![content] })
     };
     let did = record.changeset.unwrap();
-    let staged = world.blobs.put_bytes(&serde_json::to_vec(record).unwrap()).unwrap();
+    let staged = world
+        .blobs
+        .put_bytes(&serde_json::to_vec(&Staged { record: record.clone(), declared: None }).unwrap())
+        .unwrap();
     let (force_verdict, once_elsewhere) = (None, false);
     let what = What::Apply { rehearsal: "r1".to_owned(), force_verdict, once_elsewhere, staged: Some(staged) };
     let verb = Verb::Prepare { change: "c1".to_owned(), what, why: None, hold_s: 1 };

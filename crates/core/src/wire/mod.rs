@@ -283,6 +283,15 @@ pub struct Stage {
     pub keep: Vec<ContentHash>,
 }
 
+/// What a host puts on record of a rehearsal that was held for it on a stage. A content of the control plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Staged {
+    /// The record.
+    pub record: Rehearsal,
+    /// What the system file says for the host: it comes with a rehearsal.
+    pub declared: Option<Declared>,
+}
+
 /// What an image is of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImageOf {
@@ -312,7 +321,7 @@ pub enum What {
         /// Live steps that run once for the whole system run on another host.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         once_elsewhere: bool,
-        /// It was held on a stage: its record among the control plane's contents, to be put on record here first. The name is
+        /// It was held on a stage: the [`Staged`] among the control plane's contents, to be put on record here first. The name is
         /// that on the stage.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         staged: Option<ContentHash>,

@@ -82,7 +82,8 @@ impl Agent {
         state.keeps()?;
         exchange.fetch(&state, &[(staged, 0)].into())?;
         let text = fetched(&state, staged)?;
-        let mut record: Rehearsal = serde_json::from_slice(&text).map_err(|error| damaged(&state, error))?;
+        let staged: wire::Staged = serde_json::from_slice(&text).map_err(|error| damaged(&state, error))?;
+        let mut record = staged.record;
         let named = record.changesets();
         exchange.fetch(&state, &named.iter().map(|id| (*id, 0)).collect())?;
         let mut wanted = BTreeMap::new();
@@ -96,6 +97,8 @@ impl Agent {
         record.rehearsal = state.next_id("r")?;
         let root = std::fs::canonicalize(self.root()).map_err(EngineError::file("look at", self.root()))?;
         record.root = root.display().to_string();
+        // As with a rehearsal on the host itself.
+        crate::site::declare(self.root(), &self.options.state, staged.declared.as_ref())?;
         state.save_rehearsal(&record)?;
         Ok(record.rehearsal)
     }

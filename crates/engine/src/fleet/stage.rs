@@ -314,13 +314,15 @@ impl Fleet {
         } else {
             staging.manifests.get(host).copied()
         };
+        let declared = self.system().await?.map(|held| held.system.declared_for(host));
         let differs = FleetError::refused(format!("{host} is not as {id} was rehearsed"), "rehearse again");
         self.with_blobs(move |blobs| {
             let record = match twin {
                 None => record,
                 Some(manifest) => for_twin(blobs, &record, manifest)?.ok_or(differs)?,
             };
-            let text = serde_json::to_vec(&record).map_err(FleetError::damaged("the rehearsal"))?;
+            let text =
+                serde_json::to_vec(&wire::Staged { record, declared }).map_err(FleetError::damaged("the rehearsal"))?;
             let staged = blobs.put_bytes(&text)?;
             blobs.sync()?;
             Ok(staged)
@@ -352,7 +354,7 @@ pub(super) fn rehearsal_of<'a>(id: &'a str, host: &'a str) -> Option<(&'a str, &
 /// What a host may read that is to put a rehearsal on record: the record, its changesets and what they bring.
 pub(super) fn needed(blobs: &dyn BlobStore, staged: ContentHash) -> Result<Vec<ContentHash>, FleetError> {
     let text = blobs.read_range(staged, 0, LONGEST)?;
-    let record: Rehearsal = serde_json::from_slice(&text).map_err(FleetError::damaged("the rehearsal"))?;
+    let record = serde_json::from_slice::<wire::Staged>(&text).map_err(FleetError::damaged("the rehearsal"))?.record;
     let mut out = vec![staged];
     for id in record.changesets() {
         out.push(id);

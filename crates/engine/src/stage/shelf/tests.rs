@@ -199,3 +199,28 @@ fn what_was_left_half_made_is_no_tree() {
     world.shelf.drop_others(&BTreeSet::from([generation.manifest.id()])).unwrap();
     assert_eq!(world.layers(), 1);
 }
+
+#[test]
+fn two_that_want_the_same_tree_make_it_once() {
+    need_root!();
+    let world = World::new();
+    world.sh("head -c 200000 /dev/urandom > big; ln big same; echo 1 > a");
+    let generation = world.generation(0);
+    let at = [1, 2].map(|number| world.dir.path().join(format!("at-{number}")));
+    let source = FromTree { generation: &generation, fetched: Mutex::default() };
+    std::thread::scope(|threads| {
+        let show = |at: &PathBuf| {
+            fs::create_dir(at).unwrap();
+            let shown = world.shelf.show(generation.manifest.id(), at, &source).unwrap();
+            assert_same(&generation, &shown, "one of two");
+            // What the other has is not dropped, and nobody waits for it.
+            world.shelf.drop_others(&BTreeSet::new()).unwrap();
+            assert_same(&generation, &shown, "one of two, tidied up");
+            shown
+        };
+        let both = at.each_ref().map(|at| threads.spawn(move || show(at)));
+        let shown = both.map(|one| one.join().unwrap());
+        assert_eq!((world.layers(), lock(&source.fetched).len()), (1, 2));
+        drop(shown);
+    });
+}

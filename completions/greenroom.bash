@@ -2216,7 +2216,7 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__rehearse)
-            opts="-q -h --boot --net --allow --test --no-standing-tests --timeout --name --why --shell --keep --share --root --state --json --quiet --on --local --progress --help"
+            opts="-q -h --boot --net --allow --test --no-standing-tests --timeout --name --why --shell --keep --share --stage --root --state --json --quiet --on --local --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2251,6 +2251,10 @@ _greenroom() {
                     return 0
                     ;;
                 --share)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stage)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -82,6 +82,7 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l timeout
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l name -d 'What to call it' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l why -d 'Why it is done: goes to the ledger' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l share -d 'Share of this machine\'s cores and memory that a copy may take (where systemd runs the machine)' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l stage -d 'With --on: on copies of the hosts\' images, on the host that is the stage, instead of on the hosts themselves. HOST where the system file says of none that it is one; `no`: on the hosts although there is one' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand rehearse" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r

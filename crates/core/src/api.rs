@@ -161,6 +161,22 @@ pub struct NewRehearsal {
     pub on: Vec<String>,
     /// What.
     pub rehearse: Rehearse,
+    /// Where.
+    #[serde(default)]
+    pub held: HeldAt,
+}
+
+/// Where the copies are on which a change is rehearsed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldAt {
+    /// On the stage, from images, where the system file says that a host is one; otherwise on the hosts themselves.
+    #[default]
+    AsDeclared,
+    /// On the hosts themselves.
+    Hosts,
+    /// On the stage of the system file, or on this host where it says of none that it is one.
+    Stage(Option<String>),
 }
 
 /// `POST /v1/changes`
@@ -241,6 +257,20 @@ pub struct Rehearsal {
     /// Who has approved that it is applied.
     #[serde(default)]
     pub approvals: Vec<Approval>,
+    /// The stage that it is held on; absent: the hosts themselves.
+    #[serde(default)]
+    pub stage: Option<OnStage>,
+}
+
+/// The stage of a rehearsal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OnStage {
+    /// The host that it is.
+    pub host: String,
+    /// The update of images that comes first: see `/v1/images/ID`.
+    pub images: String,
+    /// Hosts whose images are alike but for times and for what names a host: one copy of the first stands for all of them.
+    pub shared: Vec<Vec<String>>,
 }
 
 /// A rehearsal on one host.

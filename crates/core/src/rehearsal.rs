@@ -215,6 +215,19 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
+    /// The changesets that it names, the whole one among them.
+    #[must_use]
+    pub fn changesets(&self) -> Vec<ContentHash> {
+        let parts = self.parts.iter().filter_map(|part| match part {
+            Part::Files { changeset, .. } => Some(*changeset),
+            Part::Live { .. } => None,
+        });
+        let mut out: Vec<ContentHash> = parts.chain(self.changeset).collect();
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+
     /// One of which nothing is known yet but when, by whom and of which tree: ready, without effect, tests and proof.
     #[must_use]
     pub fn blank(rehearsal: &str, at: String, actor: &str, root: String) -> Self {

@@ -9,7 +9,7 @@
 //! * [`watch`]: the changes of a host as they happen. [`install`]: the services that do so, and the daily scrub.
 //! * [`system`]: the system file and its version; the first one.
 //! * [`fleet`]: many hosts as one. [`agent`]: the host's side of it.
-//! * [`image`]: all that a host is, and what it has to change to be another one.
+//! * [`image`]: all that a host is, and what it has to change to be another one. `stage`: the trees of other hosts' images.
 //! * [`parity`]: two systems against each other.
 //! * [`gc`]: what nothing needs any more. [`doctor`]: what of the environment is missing.
 //!
@@ -27,6 +27,7 @@ pub mod install;
 pub mod parity;
 pub mod rehearsal;
 pub mod site;
+mod stage;
 pub mod standing;
 pub mod state;
 pub mod system;

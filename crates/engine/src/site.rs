@@ -23,7 +23,7 @@ pub struct Site {
     pub root: PathBuf,
     /// What its paths are.
     pub policy: Policy,
-    /// The stores whose data was found.
+    /// The stores whose data was found, or is known to be on the host whose image the tree is.
     pub stores: Vec<&'static Store>,
     /// Its host name.
     pub hostname: String,
@@ -47,6 +47,9 @@ struct Kept {
     data: Vec<String>,
     #[serde(default)]
     units: Vec<String>,
+    /// Directories of stores whose data is not here: the tree is an image's.
+    #[serde(default)]
+    stores: Vec<String>,
 }
 
 /// Keeps what a system file declares for the tree at `root`; `None`: there is no system file.
@@ -54,17 +57,30 @@ struct Kept {
 /// # Errors
 /// The state cannot be written, or a pattern is none.
 pub(crate) fn declare(root: &Path, state: &Path, declared: Option<&Declared>) -> Result<(), EngineError> {
+    declare_image(root, state, declared, &[])
+}
+
+/// The same for the tree of an image, whose host has data in the directories `stores`.
+///
+/// # Errors
+/// As [`declare`].
+pub(crate) fn declare_image(
+    root: &Path,
+    state: &Path,
+    declared: Option<&Declared>,
+    stores: &[String],
+) -> Result<(), EngineError> {
     let path = state.join(DECLARED);
     let root = std::fs::canonicalize(root).map_err(EngineError::file("look at", root))?;
-    let kept =
-        declared.map(|it| Kept { root, volatile: it.volatile.clone(), data: it.data.clone(), units: it.units.clone() });
-    let says = |kept: &Kept| ![&kept.volatile, &kept.data, &kept.units].into_iter().all(Vec::is_empty);
-    let Some(kept) = kept.filter(says) else {
+    let declared = declared.cloned().unwrap_or_default();
+    let (volatile, data, units) = (declared.volatile, declared.data, declared.units);
+    let kept = Kept { root, volatile, data, units, stores: stores.to_vec() };
+    if [&kept.volatile, &kept.data, &kept.units, &kept.stores].into_iter().all(Vec::is_empty) {
         return match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::file("delete", path)(error)),
             _ => Ok(()),
         };
-    };
+    }
     // What can't be used is not kept: every command on this host would end there.
     kept.policy("", Vec::new(), Vec::new()).map_err(|bad| {
         EngineError::usage(format!("the system file: {bad}"), "control plane and agent may be of different versions")
@@ -120,16 +136,18 @@ impl Site {
         let mut tree = Tree::open(&root)?;
         let list = tree.content(&VOLATILE_LIST.into(), 1 << 20)?.unwrap_or_default();
         let list = String::from_utf8_lossy(&list).into_owned();
+        // Behind a link too: a copy must neither show it nor hold it for something of the host's.
+        let state = std::fs::canonicalize(state).unwrap_or_else(|_| state.to_owned());
+        let declared = Kept::read(&root, &state)?;
         let mut stores = Vec::new();
         for store in STORES {
-            if !tree.names(&store.path.into())?.is_empty() {
+            let absent = || declared.stores.iter().any(|path| path == store.path);
+            if !tree.names(&store.path.into())?.is_empty() || absent() {
                 stores.push(store);
             }
         }
         let mut hidden = vec![PathBuf::from("/var/lib/greenroom")];
         let mut own = Vec::new();
-        // Behind a link too: a copy must neither show it nor hold it for something of the host's.
-        let state = std::fs::canonicalize(state).unwrap_or_else(|_| state.to_owned());
         if let Ok(inside) = state.strip_prefix(&root) {
             let inside = Path::new("/").join(inside);
             own.push(TreePath::new(std::os::unix::ffi::OsStrExt::as_bytes(inside.as_os_str())));
@@ -138,7 +156,6 @@ impl Site {
             }
         }
         let data = stores.iter().map(|store| TreePath::from(store.path)).collect();
-        let declared = Kept::read(&root, &state)?;
         let policy = declared.policy(&list, data, own).map_err(|bad| EngineError::Usage {
             what: format!("{}{VOLATILE_LIST}: {bad}", root.display()),
             hint: Some("one pattern a line, with * and **, from /; ! in front takes one out".to_owned()),

@@ -104,6 +104,7 @@ fn names_from_a_control_plane_lead_nowhere() {
         rehearsal: rehearsal.to_owned(),
         force_verdict: Some("now".to_owned()),
         once_elsewhere: false,
+        staged: None,
     };
     let prepare = |change: &str, what| Verb::Prepare { change: change.to_owned(), what, why: None, hold_s: u64::MAX };
     for (n, name) in names().iter().enumerate() {

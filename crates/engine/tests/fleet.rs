@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use greenroom_core::ContentHash;
-use greenroom_core::api::{Begun, InForce, NewChange, NewRehearsal, NewSystem, Undo};
+use greenroom_core::api::{Begun, HeldAt, InForce, NewChange, NewRehearsal, NewSystem, Undo};
 use greenroom_core::plan::Part;
 use greenroom_core::rehearsal::Rehearsal;
 use greenroom_core::rollout::Word;
@@ -103,7 +103,11 @@ impl World {
     /// Rehearses, and answers for the hosts.
     async fn rehearsed(&self, on: &str, once: bool) -> Begun {
         let rehearse = Rehearse { argv: vec!["true".to_owned()], ..Rehearse::default() };
-        let begun = self.fleet.rehearse(&NewRehearsal { on: vec![on.to_owned()], rehearse }, "anna").await.unwrap();
+        let begun = self
+            .fleet
+            .rehearse(&NewRehearsal { on: vec![on.to_owned()], rehearse, held: HeldAt::Hosts }, "anna")
+            .await
+            .unwrap();
         let answer = |host: &String| {
             let record = Box::new(record(once));
             (host.clone(), format!("{}.{host}", begun.id), Answer::Rehearsed { record, effect: String::new() })
@@ -159,7 +163,7 @@ async fn without_a_system_file_operators_apply_one_host_and_then_the_rest() {
     let shown = world.fleet.change(&change.id).await.unwrap();
     assert_eq!(shown.batches, [vec!["db1"], vec!["new1", "web1", "web2"]]);
     assert_eq!((shown.system, shown.person.as_str()), (None, "anna"));
-    let on = NewRehearsal { on: vec!["role:web".to_owned()], rehearse: Rehearse::default() };
+    let on = NewRehearsal { on: vec!["role:web".to_owned()], rehearse: Rehearse::default(), held: HeldAt::Hosts };
     match world.fleet.rehearse(&on, "anna").await {
         Err(FleetError::Usage { hint, .. }) => assert_eq!(hint, "greenroom system push"),
         other => panic!("{other:?}"),
@@ -213,7 +217,7 @@ async fn each_host_hears_what_is_declared_for_it() {
     // What a person's program says of it is dropped.
     rehearse.declared = Some(greenroom_core::wire::Declared { volatile: vec!["/**".to_owned()], ..Default::default() });
     let on = vec!["db1,web1".to_owned(), "new1".to_owned()];
-    world.fleet.rehearse(&NewRehearsal { on, rehearse }, "anna").await.unwrap();
+    world.fleet.rehearse(&NewRehearsal { on, rehearse, held: HeldAt::Hosts }, "anna").await.unwrap();
     for (host, tests, data, units) in [
         ("db1", 1, vec!["/srv/db"], vec!["database.service"]),
         ("web1", 0, vec![], vec!["shop.service"]),

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use greenroom_core::api::{Begun, Contents, Enrol, Enrolled, Images, Missing, NewImages, NewRehearsal, Received};
+use greenroom_core::api::{
+    Begun, Contents, Enrol, Enrolled, HeldAt, Images, Missing, NewImages, NewRehearsal, OnHost, Received, Rehearsal,
+};
 use greenroom_core::image::manifest;
-use greenroom_core::wire::{Answer, Rehearse, Sent};
+use greenroom_core::wire::{Answer, Command, Rehearse, Sent, Staged, Verb, What};
 use greenroom_core::{ContentHash, Kind, Mtime, Node, changeset};
 use greenroom_engine::fleet::Fleet;
 use greenroom_net::client::{Http, HttpError, Url};
@@ -13,7 +15,7 @@ use greenroom_net::tls::{Authority, Identity, request};
 use greenroom_server::{Limits, Shared, hash_of_secret, new_token};
 use greenroom_store::blobs::pack::{Packer, unpack};
 use greenroom_store::blobs::{BlobStore, DirBlobs};
-use greenroom_store::control::{Control, Role};
+use greenroom_store::control::{Control, NewCommand, Role};
 use greenroom_store::ledger::SqlLedger;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -165,8 +167,10 @@ fn a_host_reads_what_its_command_needs_and_nothing_else() {
     assert_eq!(received.stored, 1);
     let sent = Sent { name: "shop.conf".to_owned(), content: mine, mode: 0o644 };
     let rehearse = Rehearse { argv: vec!["true".to_owned()], files: vec![sent], ..Rehearse::default() };
-    let run: Begun =
-        world.person.post("/v1/rehearsals", &NewRehearsal { on: vec!["web1".to_owned()], rehearse }).unwrap();
+    let run: Begun = world
+        .person
+        .post("/v1/rehearsals", &NewRehearsal { on: vec!["web1".to_owned()], rehearse, held: HeldAt::Hosts })
+        .unwrap();
     let fetch = |agent: &Http, content| {
         let body = Contents { contents: vec![content] };
         agent.fetch(&format!("/v1/agent/commands/{}.web1/fetch", run.id), &body)
@@ -183,4 +187,107 @@ fn a_host_reads_what_its_command_needs_and_nothing_else() {
         Answer::Ran { code: 0, stdout: String::new(), stderr: String::new() },
     );
     assert_eq!(status(fetch(&web1, mine)), 404);
+}
+
+fn encoded(changeset: &greenroom_core::Changeset) -> Vec<u8> {
+    let mut out = Vec::new();
+    changeset::codec::encode(changeset, &mut |piece| out.extend(piece));
+    out
+}
+
+#[test]
+fn a_stage_has_an_image_for_its_command_and_the_host_what_the_rehearsal_did() {
+    let world = World::new();
+    let [web1, web2, stage1] = ["web1", "web2", "stage1"].map(|host| {
+        let agent = world.agent(host);
+        world.runtime.block_on(world.fleet.control().hold_agent(host, "test", "1", world.fleet.now())).unwrap();
+        agent
+    });
+    let secret = world.blobs.put_bytes(b"a secret of web2").unwrap();
+    let held = HeldAt::Stage(Some("stage1".to_owned()));
+    let rehearse = Rehearse { argv: vec!["true".to_owned()], ..Rehearse::default() };
+    let on = vec!["web1".to_owned()];
+    let run: Begun = world.person.post("/v1/rehearsals", &NewRehearsal { on, rehearse, held }).unwrap();
+    let now: Rehearsal = world.person.get(&format!("/v1/rehearsals/{}", run.id)).unwrap();
+    let images = now.stage.unwrap().images;
+    let command = format!("{}.web1.stage1", run.id);
+    let path = |what: &str| format!("/v1/agent/commands/{command}/{what}");
+    let fetch = |agent: &Http, id: &str, content| {
+        agent.fetch(&format!("/v1/agent/commands/{id}/fetch"), &Contents { contents: vec![content] })
+    };
+    // Before the image is there the stage has nothing to do.
+    assert_eq!(status(fetch(&stage1, &command, secret)), 404);
+    let image = manifest(vec![("/a".into(), file(b"one"))], Vec::new()).unwrap();
+    let body = packed(&[(&encoded(&image), &encoded(&image))]);
+    let imaging = format!("{images}.web1");
+    let of_image = |what: &str| format!("/v1/agent/commands/{imaging}/{what}");
+    web1.send::<Missing>(&of_image(&format!("manifest?manifest={}", image.id())), &*body).unwrap();
+    web1.send::<Received>(&of_image("contents"), &*packed(&[(b"one", b"one")])).unwrap();
+    let system = greenroom_core::wire::ImageOf::default();
+    let imaged = Answer::Imaged { manifest: image.id(), paths: 1, bytes: 3, sent: 3, left_out: Vec::new(), system };
+    world.answered("web1", &imaging, imaged);
+
+    for content in [image.id(), ContentHash::of(b"one")] {
+        assert_eq!(status(fetch(&stage1, &command, content)), 200);
+        assert_eq!(status(fetch(&web1, &command, content)), 404);
+        assert_eq!(status(fetch(&web2, &command, content)), 404);
+    }
+    assert_eq!(status(fetch(&stage1, &command, secret)), 403);
+    // It brings what the rehearsal did, and nobody else does.
+    let after = manifest(vec![("/a".into(), file(b"two"))], Vec::new()).unwrap();
+    let did = greenroom_core::image::between(&image, &after);
+    let brings = packed(&[(&encoded(&did), &encoded(&did)), (b"two", b"two")]);
+    assert_eq!(status(web2.send::<Received>(&path("contents"), &*brings)), 404);
+    assert_eq!(stage1.send::<Received>(&path("contents"), &*brings).unwrap().stored, 2);
+    let mut record = greenroom_core::rehearsal::Rehearsal::blank("r1", String::new(), "anna", "/".to_owned());
+    (record.changeset, record.entries) = (Some(did.id()), 1);
+    record.parts = vec![greenroom_core::plan::Part::Files { changeset: did.id(), entries: 1 }];
+    let answer = Answer::Rehearsed { record: Box::new(record.clone()), effect: String::new() };
+    // Whose command it is not is not believed.
+    world.answered("web2", &format!("{}.web1.web2", run.id), answer.clone());
+    let now = || world.person.get::<Rehearsal>(&format!("/v1/rehearsals/{}", run.id)).unwrap();
+    assert!(!now().over);
+    world.answered("stage1", &command, answer);
+    assert!(now().over && matches!(now().hosts["web1"], OnHost::Held { .. }));
+    assert_eq!(status(fetch(&stage1, &command, image.id())), 404);
+    assert_eq!(status(stage1.send::<Received>(&path("contents"), &*brings)), 404);
+    the_host_reads_it(&world, &web1, &web2, &record, &[secret, image.id(), ContentHash::of(b"one")]);
+}
+
+/// The host that it is for reads the record and what it brings, for its part of a change, and none of `others`.
+fn the_host_reads_it(
+    world: &World,
+    web1: &Http,
+    web2: &Http,
+    record: &greenroom_core::rehearsal::Rehearsal,
+    others: &[ContentHash],
+) {
+    let fetch = |agent: &Http, id: &str, content| {
+        agent.fetch(&format!("/v1/agent/commands/{id}/fetch"), &Contents { contents: vec![content] })
+    };
+    let did = record.changeset.unwrap();
+    let staged = world
+        .blobs
+        .put_bytes(&serde_json::to_vec(&Staged { record: record.clone(), declared: None }).unwrap())
+        .unwrap();
+    let (force_verdict, once_elsewhere) = (None, false);
+    let what = What::Apply { rehearsal: "r1".to_owned(), force_verdict, once_elsewhere, staged: Some(staged) };
+    let verb = Verb::Prepare { change: "c1".to_owned(), what, why: None, hold_s: 1 };
+    let order = Command { id: "c1-prepare.web1".to_owned(), fence: 1, person: "anna".to_owned(), verb };
+    let body = serde_json::to_string(&order).unwrap();
+    let new = NewCommand { id: order.id.clone(), host: "web1".to_owned(), fence: 1, body };
+    world.runtime.block_on(world.fleet.control().enqueue(&[new], None, world.fleet.now())).unwrap();
+    for content in [staged, did, ContentHash::of(b"two")] {
+        assert_eq!(status(fetch(web1, &order.id, content)), 200);
+        assert_eq!(status(fetch(web2, &order.id, content)), 404);
+    }
+    for content in others.iter().copied() {
+        assert_eq!(status(fetch(web1, &order.id, content)), 403);
+    }
+    assert_eq!(
+        status(
+            web1.send::<Received>(&format!("/v1/agent/commands/{}/contents", order.id), &*packed(&[(b"two", b"two")]))
+        ),
+        404
+    );
 }

@@ -188,6 +188,10 @@ pub struct Rehearse {
     /// Share of this machine's cores and memory that a copy may take (where systemd runs the machine)
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(5..=100))]
     pub share: u32,
+    /// With --on: on copies of the hosts' images, on the host that is the stage, instead of on the hosts themselves. HOST where the
+    /// system file says of none that it is one; `no`: on the hosts although there is one
+    #[arg(long, value_name = "HOST|no", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub stage: Option<String>,
     /// The command to run in the copy, as root; its standard input is empty
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,

@@ -12,6 +12,9 @@ use crate::error::{Failure, status};
 use crate::ui::{Tone, Ui};
 
 pub(super) fn run(global: &Global, args: &Rehearse, ui: &Ui) -> Result<u8, Failure> {
+    if args.stage.is_some() {
+        return Err(Failure::usage("--stage is for hosts of a control plane").hint("--on HOST says which"));
+    }
     let mut request = request(global, args)?;
     if rustix::process::geteuid().is_root() {
         // Before anything starts a thread: see the engine.

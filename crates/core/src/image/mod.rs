@@ -7,6 +7,7 @@
 //!
 //! Not here: which paths a manifest has (`policy`), where contents are, what becomes of services.
 
+mod alike;
 mod own;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use crate::changeset::{DirTime, Invalid};
 use crate::{Changeset, ContentHash, Entry, Mtime, Node, TreePath};
 
+pub use alike::{Twin, apart};
 pub use own::Own;
 
 /// A changeset from nothing to a host.
@@ -109,6 +111,17 @@ pub fn advanced(a: &Manifest, delta: &Changeset) -> Option<Manifest> {
 #[must_use]
 pub fn contents(changeset: &Changeset) -> BTreeMap<ContentHash, u64> {
     let nodes = changeset.entries().iter().filter_map(|entry| entry.after.as_deref());
+    nodes.filter_map(|node| Some((node.content()?, node.size()))).collect()
+}
+
+/// Of these, the contents that a path gets: those that it has before as well are where it is.
+#[must_use]
+pub fn fresh(changeset: &Changeset) -> BTreeMap<ContentHash, u64> {
+    let gets = |entry: &&Entry| {
+        let content = |node: &Option<Box<Node>>| node.as_ref().and_then(|node| node.content());
+        content(&entry.before) != content(&entry.after)
+    };
+    let nodes = changeset.entries().iter().filter(gets).filter_map(|entry| entry.after.as_deref());
     nodes.filter_map(|node| Some((node.content()?, node.size()))).collect()
 }
 

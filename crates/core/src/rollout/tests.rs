@@ -60,7 +60,7 @@ impl Host {
 /// `watched`: which hosts have something that has to be well.
 fn rollout(hosts: usize, batch: usize, pause: bool, watched: u8) -> Rollout {
     let names: Vec<String> = (0..hosts).map(|n| format!("web{n}")).collect();
-    let what = || What::Apply { rehearsal: "r1".to_owned(), force_verdict: None, once_elsewhere: false };
+    let what = || What::Apply { rehearsal: "r1".to_owned(), force_verdict: None, once_elsewhere: false, staged: None };
     let policy = Policy { pause_on_failure: pause, pause_after: None, patience_ms: 50 };
     let batches = names.chunks(batch).map(<[_]>::to_vec).collect();
     let health = || vec![Watched { service: "shop".to_owned(), health: vec![] }];

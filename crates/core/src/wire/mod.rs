@@ -230,6 +230,8 @@ pub enum Verb {
     Image(Box<Image>),
     /// Become what another host is on record, but for what names this one.
     Rebuild(Box<Rebuild>),
+    /// Rehearse a change on a copy of another host's image.
+    Stage(Box<Stage>),
 }
 
 /// A service that has to be well on a host.
@@ -264,6 +266,32 @@ pub struct Rebuild {
     pub why: Option<String>,
 }
 
+/// A rehearsal of a host's change on another machine, the stage. What comes of it goes to the control plane's contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// The host.
+    pub of: String,
+    /// Its image.
+    pub image: String,
+    /// The image's manifest.
+    pub manifest: ContentHash,
+    /// What is known of that host.
+    pub system: ImageOf,
+    /// What is to be rehearsed.
+    pub rehearse: Rehearse,
+    /// The manifests of images that the stage is to keep the trees of; others, that nothing uses, may go.
+    pub keep: Vec<ContentHash>,
+}
+
+/// What a host puts on record of a rehearsal that was held for it on a stage. A content of the control plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Staged {
+    /// The record.
+    pub record: Rehearsal,
+    /// What the system file says for the host: it comes with a rehearsal.
+    pub declared: Option<Declared>,
+}
+
 /// What an image is of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImageOf {
@@ -274,6 +302,9 @@ pub struct ImageOf {
     /// What names the host.
     #[schemars(skip)]
     pub identity: Identity,
+    /// Directories of stores with data, which is not in the image.
+    #[serde(default)]
+    pub stores: Vec<String>,
 }
 
 /// What a host's part of a change is.
@@ -290,6 +321,10 @@ pub enum What {
         /// Live steps that run once for the whole system run on another host.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         once_elsewhere: bool,
+        /// It was held on a stage: the [`Staged`] among the control plane's contents, to be put on record here first. The name is
+        /// that on the stage.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        staged: Option<ContentHash>,
     },
     /// Take a change back.
     Undo {

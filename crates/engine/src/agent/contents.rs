@@ -44,7 +44,7 @@ impl Exchange {
     }
 
     /// Asks at one address after the other until one can be reached.
-    fn ask<T>(&self, mut ask: impl FnMut(&Http, &str) -> Result<T, HttpError>) -> Result<T, EngineError> {
+    pub(super) fn ask<T>(&self, mut ask: impl FnMut(&Http, &str) -> Result<T, HttpError>) -> Result<T, EngineError> {
         let path = format!("/v1/agent/commands/{}", self.command);
         let mut last = None;
         for http in &self.servers {
@@ -134,7 +134,7 @@ impl Exchange {
 }
 
 /// Something failed on this host.
-fn local(http: &Http, error: io::Error) -> HttpError {
+pub(super) fn local(http: &Http, error: io::Error) -> HttpError {
     HttpError::Answer { url: http.url().clone(), source: Box::new(error) }
 }
 
@@ -199,7 +199,7 @@ pub(crate) fn of_blobs(state: &State) -> impl FnOnce(BlobError) -> EngineError +
     move |source| EngineError::Damaged { path, source: Box::new(source) }
 }
 
-fn broken(doing: &str, error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
+pub(super) fn broken(doing: &str, error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
     EngineError::System { doing: doing.to_owned(), source: io::Error::other(error) }
 }
 

@@ -75,6 +75,7 @@ impl Agent {
         if let What::Upgrade { program } = what {
             return self.stage(change, program);
         }
+        let what = &self.on_record(command, what)?;
         let (word, words) = channel();
         let (sender, said) = channel();
         let hold = Duration::from_secs(hold_s).min(LONGEST);
@@ -250,7 +251,7 @@ impl Job {
             faults: &NoFaults,
         };
         match &self.what {
-            What::Apply { rehearsal, force_verdict, once_elsewhere } => {
+            What::Apply { rehearsal, force_verdict, once_elsewhere, .. } => {
                 let wanted = wanted(rehearsal, force_verdict.as_ref(), *once_elsewhere);
                 apply::apply(&state, &wanted, &self.asked, &Silent)
             }

@@ -14,6 +14,8 @@
 //! the host's lock held ([`held`]). It lives no longer than the agent: killed, `recover` drops what was staged, and the
 //! later *commit* is refused. What a host was told to leave it never begins, whatever arrives late ([`journal::Journal::leave`]).
 //!
+//! As a stage it rehearses what is meant for other hosts, on the trees of their images ([`mod@stage`]).
+//!
 //! How the host is goes the other way without being asked ([`mod@status`]).
 //!
 //! Its own program is changed by the same commands ([`upgrade`]).
@@ -29,6 +31,7 @@ mod journal;
 mod link;
 mod order;
 mod rebuild;
+mod stage;
 mod status;
 mod upgrade;
 mod watch;
@@ -100,6 +103,8 @@ pub struct Agent {
     watches: Mutex<BTreeMap<String, Arc<AtomicBool>>>,
     /// The hash of the program that this process runs, where it was asked for.
     own: OnceLock<Option<String>>,
+    /// Room for rehearsals of other hosts.
+    seats: stage::Seats,
 }
 
 /// For so long what keeps a change from being taken back is waited out.
@@ -127,6 +132,7 @@ impl Agent {
             turns: Mutex::default(),
             watches: Mutex::default(),
             own: OnceLock::new(),
+            seats: stage::Seats::of_this_machine(),
         };
         crate::apply::recover(&state, agent.root(), &NoFaults, &agent.asked("greenroom agent", "recover"), &Silent)?;
         Ok(agent)
@@ -240,6 +246,7 @@ impl Agent {
             Verb::Watch { change, services } => self.watch(change, services, &Told { id: &command.id, say }),
             Verb::Image(wanted) => self.image(command, wanted, say),
             Verb::Rebuild(wanted) => self.rebuild(command, wanted, say),
+            Verb::Stage(wanted) => self.rehearse_for(command, wanted, say),
         }
     }
 
@@ -262,7 +269,7 @@ impl Agent {
     fn settle(&self, command: &Command, say: &Say) -> Result<Answer, EngineError> {
         let lost = |what: &str, hint: &str| Err(EngineError::refused(what, hint));
         match &command.verb {
-            Verb::Rehearse(_) => {
+            Verb::Rehearse(_) | Verb::Stage(_) => {
                 lost("the agent was restarted while it rehearsed: nothing of that is left", "rehearse again")
             }
             // What had arrived is not sent again.
@@ -293,7 +300,7 @@ impl Agent {
         // What is volatile and what is data holds on this host from now on, for every command.
         crate::site::declare(self.root(), &self.options.state, order.declared.as_ref())?;
         let files = order::Files::fetch(order, &state, &*self.options.servers, &command.id)?;
-        let request = order::request(order, &self.options, files.dir())?;
+        let request = order::request(order, self.root(), &self.options.env, files.dir())?;
         let asked = self.asked(&command.person, &format!("rehearse ({})", command.id));
         let told = Told { id: &command.id, say };
         let record = crate::rehearsal::rehearse(&state, &request, &asked, &told)?;
@@ -357,7 +364,7 @@ fn change(verb: &Verb) -> Option<&str> {
         | Verb::Commit { change }
         | Verb::Unwind { change, .. }
         | Verb::Watch { change, .. } => Some(change),
-        Verb::Rehearse(_) | Verb::Run { .. } | Verb::Image(_) | Verb::Rebuild(_) => None,
+        Verb::Rehearse(_) | Verb::Run { .. } | Verb::Image(_) | Verb::Rebuild(_) | Verb::Stage(_) => None,
     }
 }
 

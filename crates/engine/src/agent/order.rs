@@ -13,7 +13,6 @@ use greenroom_core::wire::{self, Rehearse};
 use greenroom_net::egress::AllowEntry;
 use greenroom_store::blobs::BlobStore as _;
 
-use super::Options;
 use super::contents::{Exchange, Servers, of_blobs};
 use crate::rehearsal::{Boot, Request, What};
 use crate::{EngineError, State};
@@ -21,13 +20,18 @@ use crate::{EngineError, State};
 /// Share of the host's cores and memory that a copy may take where nothing is said, in percent.
 const SHARE: u32 = 50;
 
-pub(super) fn request(order: &Rehearse, options: &Options, files: &Path) -> Result<Request, EngineError> {
+pub(super) fn request(
+    order: &Rehearse,
+    root: &Path,
+    env: &[(String, String)],
+    files: &Path,
+) -> Result<Request, EngineError> {
     let mut allow = Vec::new();
     for text in &order.allow {
         let parsed = AllowEntry::parse_allowed(text);
         allow.extend(parsed.map_err(|error| EngineError::usage(format!("{text}: {error}"), "HOST:PORT"))?);
     }
-    let mut tests = crate::standing::read(&options.root)?.tests;
+    let mut tests = crate::standing::read(root)?.tests;
     tests.extend(order.declared.iter().flat_map(|declared| &declared.tests).map(|test| Test {
         name: Some(test.name.clone()),
         run: test.run.clone(),
@@ -35,7 +39,7 @@ pub(super) fn request(order: &Rehearse, options: &Options, files: &Path) -> Resu
     }));
     tests.extend(order.tests.iter().map(|run| Test { name: None, run: run.clone(), timeout: None }));
     Ok(Request {
-        root: options.root.clone(),
+        root: root.to_owned(),
         what: what(order, files)?,
         boot: match order.boot {
             wire::Boot::Auto => Boot::Auto,
@@ -50,7 +54,7 @@ pub(super) fn request(order: &Rehearse, options: &Options, files: &Path) -> Resu
         why: order.why.clone(),
         keep: false,
         share: if order.share == 0 { SHARE } else { order.share.clamp(5, 100) },
-        env: options.env.clone(),
+        env: env.to_vec(),
     })
 }
 

@@ -75,7 +75,7 @@ fn fits(here: &wire::ImageOf, wanted: &wire::Rebuild) -> Result<(), EngineError>
     Err(EngineError::refused(what, "take a fresh machine of the same distribution and version"))
 }
 
-fn fetch_manifest(
+pub(super) fn fetch_manifest(
     state: &State,
     exchange: &Exchange,
     id: ContentHash,

@@ -138,7 +138,11 @@ impl Fleet {
                     if has_effect(&record) {
                         once |= record.parts.iter().any(|part| matches!(part, Planned::Live { once: true, .. }));
                         let (rehearsal, force_verdict) = (record.rehearsal.clone(), wanted.force_verdict.clone());
-                        parts.insert(host, What::Apply { rehearsal, force_verdict, once_elsewhere: false });
+                        let staged = match &order.stage {
+                            Some(staging) => Some(self.staged(id, &host, (*record).clone(), staging).await?),
+                            None => None,
+                        };
+                        parts.insert(host, What::Apply { rehearsal, force_verdict, once_elsewhere: false, staged });
                     }
                 }
                 Some(Answer::Failed(failed)) => {

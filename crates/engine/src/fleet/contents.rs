@@ -11,13 +11,14 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use greenroom_core::image::{Manifest, advanced, contents, is_manifest};
-use greenroom_core::wire::{Command, Verb};
+use greenroom_core::wire::{Command, Verb, What};
 use greenroom_core::{ContentHash, api, changeset};
 use greenroom_store::blobs::pack::{PackError, Packer, unpack};
 use greenroom_store::blobs::{BlobError, BlobStore};
 use greenroom_store::control::CommandState;
 use serde::{Deserialize, Serialize};
 
+use super::stage::needed;
 use super::{Fleet, FleetError};
 
 /// The longest manifest, in bytes.
@@ -52,6 +53,14 @@ impl Fleet {
             Verb::Rebuild(wanted) => {
                 let manifest = self.manifest(wanted.manifest).await?;
                 Ok(contents(&manifest).into_keys().chain([wanted.manifest]).collect())
+            }
+            Verb::Stage(wanted) => {
+                let files = wanted.rehearse.files.iter().map(|sent| sent.content);
+                let manifest = self.manifest(wanted.manifest).await?;
+                Ok(contents(&manifest).into_keys().chain([wanted.manifest]).chain(files).collect())
+            }
+            Verb::Prepare { what: What::Apply { staged: Some(staged), .. }, .. } => {
+                self.with_blobs(move |blobs| Ok(needed(blobs, staged)?.into_iter().collect())).await
             }
             _ => Ok(BTreeSet::new()),
         }
@@ -136,7 +145,7 @@ impl Fleet {
         Err(FleetError::refused("that is no image of this host", "send the whole manifest"))
     }
 
-    /// Stores the contents that a host sends for the manifest that it offered.
+    /// Stores the contents that a host sends for the manifest that it offered; of a stage, what its rehearsal did, whatever that is.
     ///
     /// # Errors
     /// It sends something else; the stream's, the contents'.
@@ -146,6 +155,9 @@ impl Fleet {
         id: &str,
         stream: impl Read + Send + 'static,
     ) -> Result<api::Received, FleetError> {
+        if matches!(self.under_way(host, id).await?, Verb::Stage(_)) {
+            return self.bring(stream).await;
+        }
         let manifest = self.offer(host, id).await?;
         self.with_blobs(move |blobs| {
             let wanted = contents(&read_manifest(blobs, manifest)?);
@@ -168,7 +180,7 @@ impl Fleet {
     }
 }
 
-fn read_manifest(blobs: &dyn BlobStore, id: ContentHash) -> Result<Manifest, FleetError> {
+pub(super) fn read_manifest(blobs: &dyn BlobStore, id: ContentHash) -> Result<Manifest, FleetError> {
     let bytes = blobs.read_range(id, 0, MANIFEST)?;
     let manifest = changeset::codec::decode(&bytes).ok().filter(is_manifest);
     manifest.filter(|_| ContentHash::of(&bytes) == id).ok_or_else(|| BlobError::Absent(id).into())

@@ -41,7 +41,7 @@ struct Order {
 }
 
 /// An image's name among the documents: those of a host, one after the other.
-fn document(host: &str, id: &str) -> String {
+pub(super) fn document(host: &str, id: &str) -> String {
     format!("{host}/{:0>12}", id.trim_start_matches('g'))
 }
 
@@ -59,16 +59,27 @@ impl Fleet {
         let held = self.system().await?;
         let hosts = self.select(&wanted.on, held.as_ref()).await?;
         let id = self.next_id("g").await?;
-        let run = Run { person: person.to_owned(), at: self.now(), hosts: hosts.clone() };
-        self.write(RUN, &id, "the images", &run).await?;
+        self.begin_images(&id, &hosts, wanted.limit_rate, person).await?;
+        Ok(api::Begun { id, hosts })
+    }
+
+    pub(super) async fn begin_images(
+        &self,
+        id: &str,
+        hosts: &[String],
+        limit_rate: Option<u64>,
+        person: &str,
+    ) -> Result<(), FleetError> {
+        let run = Run { person: person.to_owned(), at: self.now(), hosts: hosts.to_vec() };
+        self.write(RUN, id, "the images", &run).await?;
         let mut commands = Vec::new();
-        for host in &hosts {
+        for host in hosts {
             let since = self.newest(host).await?.map(|image| image.manifest);
-            let verb = Verb::Image(Box::new(wire::Image { since, limit_rate: wanted.limit_rate }));
+            let verb = Verb::Image(Box::new(wire::Image { since, limit_rate }));
             commands.push(command(format!("{id}.{host}"), host, 0, person, verb)?);
         }
         self.control.enqueue(&commands, None, self.now()).await?;
-        Ok(api::Begun { id, hosts })
+        Ok(())
     }
 
     /// The images of a host, the newest first.
@@ -90,7 +101,7 @@ impl Fleet {
         }
     }
 
-    async fn image_at(&self, name: &str) -> Result<Option<api::Image>, FleetError> {
+    pub(super) async fn image_at(&self, name: &str) -> Result<Option<api::Image>, FleetError> {
         self.read(IMAGE, name, &format!("image {name}")).await
     }
 
@@ -269,7 +280,10 @@ impl Fleet {
         let subject = subject(id, host).unwrap_or_default();
         match subject.chars().next() {
             Some('b') => self.rebuilt(subject).await,
-            Some('g') => self.forget_offer(id).await,
+            Some('g') => {
+                self.forget_offer(id).await?;
+                self.imaged_for_stage(subject).await
+            }
             _ => Ok(()),
         }
     }

@@ -6,6 +6,7 @@
 //! twice) and answer there; who holds a host's stream carries both, and is not this room's affair.
 //!
 //! * `rehearse`: one command to each host, whose answer is the host's own rehearsal.
+//! * `stage`: a rehearsal on a machine that has copies of the hosts' images; `alike`: hosts that share one.
 //! * `change`: begins an apply or an undo: checks, takes the hosts' locks all or none, and puts the
 //!   [rollout](greenroom_core::rollout) on record as a saga.
 //! * `system`: the system file that was pushed. `policy`: what it wants before a change is applied.
@@ -17,6 +18,7 @@
 //!
 //! This room meets `engine::agent` only through `core::wire`.
 
+mod alike;
 mod change;
 mod contents;
 mod drive;
@@ -24,6 +26,7 @@ mod images;
 mod policy;
 mod rehearse;
 mod run;
+mod stage;
 mod system;
 mod upgrade;
 

@@ -1,4 +1,4 @@
-//! A rehearsal on many hosts: each holds its own, on a copy of itself.
+//! A rehearsal on many hosts: each holds its own, on a copy of itself, or a [stage](super::stage) holds it on copies of their images.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,20 @@ use greenroom_store::control::Millis;
 use greenroom_store::ledger::Draft;
 use serde::{Deserialize, Serialize};
 
+use super::stage::Staging;
 use super::{Fleet, FleetError, command};
 
 /// What is on record of it; the answers are in the mailboxes.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Order {
-    rehearse: Rehearse,
-    person: String,
+    pub(super) rehearse: Rehearse,
+    pub(super) person: String,
     pub(super) at: Millis,
     pub(super) hosts: Vec<String>,
     #[serde(default)]
     system: Option<api::InForce>,
+    #[serde(default)]
+    pub(super) stage: Option<Staging>,
 }
 
 /// The kind of document that a rehearsal is.
@@ -33,7 +36,16 @@ impl Fleet {
     pub async fn rehearse(&self, wanted: &api::NewRehearsal, person: &str) -> Result<api::Begun, FleetError> {
         let held = self.system().await?;
         let hosts = self.select(&wanted.on, held.as_ref()).await?;
+        let stage = self.stage_for(&wanted.held, held.as_ref()).await?;
+        if let Some(stage) = &stage {
+            self.all_in_touch(stage, &hosts).await?;
+        }
         let id = self.next_id("r").await?;
+        let stage = match &stage {
+            Some(stage) => Some(self.stage(&id, stage).await?),
+            None => None,
+        };
+        let images = stage.as_ref().map(|stage| stage.images.clone());
         let rehearse = Rehearse { declared: None, ..wanted.rehearse.clone() };
         let order = Order {
             rehearse: rehearse.clone(),
@@ -41,8 +53,13 @@ impl Fleet {
             at: self.now(),
             hosts: hosts.clone(),
             system: held.as_ref().map(|held| held.in_force.clone()),
+            stage,
         };
-        self.write(KIND, &id, "the rehearsal", &order).await?;
+        self.write_order(&id, &order).await?;
+        if let Some(images) = images {
+            self.begin_images(&images, &hosts, None, person).await?;
+            return Ok(api::Begun { id, hosts });
+        }
         let for_host = |host: &String| {
             let declared = held.as_ref().map(|held| held.system.declared_for(host));
             let verb = Verb::Rehearse(Box::new(Rehearse { declared, ..rehearse.clone() }));
@@ -51,6 +68,10 @@ impl Fleet {
         let commands = hosts.iter().map(for_host).collect::<Result<Vec<_>, FleetError>>()?;
         self.control.enqueue(&commands, None, self.now()).await?;
         Ok(api::Begun { id, hosts })
+    }
+
+    pub(super) async fn write_order(&self, id: &str, order: &Order) -> Result<(), FleetError> {
+        self.write(KIND, id, "the rehearsal", order).await
     }
 
     pub(super) async fn order(&self, id: &str) -> Result<Order, FleetError> {
@@ -64,6 +85,9 @@ impl Fleet {
         id: &str,
         order: &Order,
     ) -> Result<BTreeMap<String, Option<Answer>>, FleetError> {
+        if let Some(staging) = &order.stage {
+            return self.staged_answers(id, order, staging).await;
+        }
         let names: Vec<String> = order.hosts.iter().map(|host| name(id, host)).collect();
         let results = self.control.results_of(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let mut out: BTreeMap<String, Option<Answer>> = order.hosts.iter().map(|host| (host.clone(), None)).collect();
@@ -82,6 +106,10 @@ impl Fleet {
     pub async fn rehearsal(&self, id: &str) -> Result<api::Rehearsal, FleetError> {
         let order = self.order(id).await?;
         let answers = self.answers(id, &order).await?;
+        let stage = match &order.stage {
+            Some(staging) => Some(self.on_stage(id, staging).await?),
+            None => None,
+        };
         let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (host, answer) in &answers {
             if let Some(Answer::Rehearsed { effect, .. }) = answer {
@@ -100,6 +128,7 @@ impl Fleet {
             alike,
             system: order.system,
             approvals: self.approvals(id).await?,
+            stage,
         })
     }
 

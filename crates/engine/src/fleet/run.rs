@@ -7,6 +7,7 @@ use greenroom_core::api;
 use greenroom_core::wire::{Answer, Class, Failed, Note, Verb};
 use greenroom_store::control::{Outcome, Subject};
 
+use super::stage::rehearsal_of;
 use super::system::stranger;
 use super::{Fleet, FleetError, answer, command, subject};
 
@@ -106,8 +107,8 @@ impl Fleet {
         let mut rehearsals: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (host, id, _) in answers {
             known(self.over(host, id).await)?;
-            if let Some(rehearsal) = subject(id, host).filter(|id| id.starts_with('r')) {
-                rehearsals.entry(rehearsal).or_default().push(host);
+            if let Some((rehearsal, of)) = rehearsal_of(id, host) {
+                rehearsals.entry(rehearsal).or_default().push(of);
             }
         }
         for (rehearsal, hosts) in rehearsals {
@@ -116,8 +117,11 @@ impl Fleet {
                 Err(FleetError::Unknown(_)) => continue,
                 order => order?,
             };
-            let hosts: Vec<&str> = hosts.into_iter().filter(|host| order.hosts.iter().any(|of| of == host)).collect();
-            self.rehearsed(rehearsal, &hosts).await?;
+            let mut all = Vec::new();
+            for host in hosts.into_iter().filter(|host| order.hosts.iter().any(|of| of == host)) {
+                all.extend(self.answered_on_stage(rehearsal, &order, host).await?);
+            }
+            self.rehearsed(rehearsal, &all.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         }
         Ok(())
     }
@@ -129,10 +133,20 @@ impl Fleet {
     pub async fn went_on(&self, notes: &[(String, String, Note)]) -> Result<(), FleetError> {
         let ids: Vec<&str> = notes.iter().map(|(_, id, _)| id.as_str()).collect();
         let open = self.control.hosts_of_open(&ids).await?;
+        // Who follows a rehearsal on a stage hears of the images that come first.
+        let mut waiting = BTreeMap::new();
+        for images in notes.iter().filter_map(|(host, id, _)| subject(id, host)).filter(|of| of.starts_with('g')) {
+            if !waiting.contains_key(images)
+                && let Some(rehearsal) = self.waits_for(images).await?
+            {
+                waiting.insert(images.to_owned(), rehearsal);
+            }
+        }
         let event = |(host, id, note): &(String, String, Note)| {
             open.get(id).filter(|of| *of == host)?;
-            let subject = subject(id, host)?;
-            let event = api::Event::Note { host: host.clone(), note: note.clone() };
+            let (subject, of) = rehearsal_of(id, host).or_else(|| Some((subject(id, host)?, host.as_str())))?;
+            let event = api::Event::Note { host: of.to_owned(), note: note.clone() };
+            let subject = waiting.get(subject).map_or(subject, String::as_str);
             Some(serde_json::to_string(&event).map(|body| (subject.to_owned(), body)))
         };
         let events = notes.iter().filter_map(event).collect::<Result<Vec<_>, _>>();

@@ -18,12 +18,12 @@ pub trait Contents: Sync {
 }
 
 /// The size of the buffer that [`copy`] wants.
-pub(super) const BUFFER: usize = 128 * 1024;
+pub(crate) const BUFFER: usize = 128 * 1024;
 
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Copies all of `from` into the empty file `to` and returns the hash of what arrived.
-pub(super) fn copy(from: &mut File, to: &mut File, buffer: &mut [u8]) -> io::Result<ContentHash> {
+pub(crate) fn copy(from: &mut File, to: &mut File, buffer: &mut [u8]) -> io::Result<ContentHash> {
     let meta = from.metadata()?;
     let mut hasher = blake3::Hasher::new();
     if meta.len() > buffer.len() as u64 && rustix::fs::ioctl_ficlone(&*to, &*from).is_ok() {

@@ -15,10 +15,10 @@ use crate::sys::fs;
 use crate::sys::xattr;
 
 /// The flags that forbid changes.
-pub(super) const LOCKS: u8 = flags::IMMUTABLE | flags::APPEND;
+pub(crate) const LOCKS: u8 = flags::IMMUTABLE | flags::APPEND;
 
 /// Sets all metadata of `name` in `dir` as in `node`, except [`LOCKS`]. Doing it twice is the same as doing it once.
-pub(super) fn set(dir: BorrowedFd<'_>, name: &[u8], node: &Node, faults: &dyn Faults, point: &str) -> io::Result<()> {
+pub(crate) fn set(dir: BorrowedFd<'_>, name: &[u8], node: &Node, faults: &dyn Faults, point: &str) -> io::Result<()> {
     let found = fs::status(dir, name)?;
     let lockable = super::plan::can_be_locked(node);
     if lockable {

@@ -59,11 +59,13 @@ mod undo;
 
 pub use check::{Conflict, Reason, Volatile, check, check_after};
 pub use content::Contents;
+pub(crate) use content::{BUFFER, copy};
 pub use error::{Error, Refusal};
 pub use exec::Applied;
 pub use fault::{Faults, NoFaults, POINTS};
 pub use forget::Keep;
 pub use host::{Guard, HostState};
+pub(crate) use metadata::{LOCKS, set as set_metadata};
 pub use record::{Direction, Phase, Record, RecordKind};
 pub use recover::Recovered;
 pub use stage::Staged;

@@ -3,7 +3,7 @@
 //! For each local file system below the root there is one overlay whose lower is the host and whose upper takes all that is
 //! written ([`layers`]). The copy may be run in, booted or not, by systemd-nspawn in namespaces of its own ([`nspawn`],
 //! [`booted`]); its network has a loopback interface and nothing else ([`crate::sys::ns::Network`]); live sockets of the
-//! host are taken out of it ([`sockets`]). Not here: what changed in it (that is [`crate::capture`]).
+//! host are taken out of it ([`sockets`]). What is cloned may be a tree that is kept in layers ([`stack`]). Not here: what changed in it (that is [`crate::capture`]).
 //!
 //! All mounts are made in the mount namespace of this process and go with it. What a killed process leaves is a directory
 //! that nobody holds a lock on; [`sweep`] removes it.
@@ -14,6 +14,7 @@ mod layers;
 mod nspawn;
 mod seat;
 mod sockets;
+pub mod stack;
 mod stand_in;
 
 use std::fs::{self, File};

@@ -90,12 +90,7 @@ pub fn overlay(lower: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result
     for (key, path) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
         data.extend_from_slice(key.as_bytes());
         data.push(b'=');
-        for byte in path.as_os_str().as_bytes() {
-            if matches!(byte, b'\\' | b':' | b',') {
-                data.push(b'\\');
-            }
-            data.push(*byte);
-        }
+        escaped(path, &mut data);
         data.push(b',');
     }
     let tries: [&[u8]; 3] = [
@@ -103,11 +98,41 @@ pub fn overlay(lower: &Path, upper: &Path, work: &Path, at: &Path) -> io::Result
         b"redirect_dir=on,index=on,xino=on,metacopy=off",
         b"redirect_dir=on,index=off,xino=off,metacopy=off",
     ];
+    mounted(&data, &tries, at)
+}
+
+/// Shows `layers`, the topmost first, at least two, as one tree at `at`, read-only. Where the kernel can, an overlay over it can tell
+/// its files apart for good (`nfs_export`), which hard links in a copy need.
+///
+/// # Errors
+/// The kernel's.
+pub fn stack(layers: &[&Path], at: &Path) -> io::Result<()> {
+    let mut data = b"lowerdir=".to_vec();
+    for (number, layer) in layers.iter().enumerate() {
+        if number > 0 {
+            data.push(b':');
+        }
+        escaped(layer, &mut data);
+    }
+    let tries: [&[u8]; 2] = [b",redirect_dir=nofollow,index=on,nfs_export=on,xino=on", b",xino=off"];
+    mounted(&data, &tries, at)
+}
+
+/// A path as an option of overlayfs takes it.
+fn escaped(path: &Path, data: &mut Vec<u8>) {
+    for byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b'\\' | b':' | b',') {
+            data.push(b'\\');
+        }
+        data.push(*byte);
+    }
+}
+
+/// Mounts an overlay with the first of these options that the kernel takes.
+fn mounted(data: &[u8], tries: &[&[u8]], at: &Path) -> io::Result<()> {
     let mut last = None;
     for options in tries {
-        let mut whole = data.clone();
-        whole.extend_from_slice(options);
-        let whole = CString::new(whole).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let whole = CString::new([data, options].concat()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         match rustix::mount::mount("greenroom", at, "overlay", MountFlags::empty(), whole.as_c_str()) {
             Ok(()) => return Ok(()),
             Err(error) => last = Some(error),

@@ -365,6 +365,16 @@ fn summary(rehearsal: &Rehearsal, ready: bool, ui: &Ui) -> String {
             }
         };
         out.push_str(&format!("  {host}  {}\n", line.trim_end()));
+        if let (OnHost::Held { record }, Some(_)) = (on, &rehearsal.stage) {
+            let notes = record["notes"].as_array().into_iter().flatten().filter_map(|note| note.as_str());
+            notes.for_each(|note| out.push_str(&format!("    {note}\n")));
+        }
+    }
+    if let Some(stage) = &rehearsal.stage {
+        out.push_str(&format!("  held on {}, on copies of the images of {}\n", stage.host, stage.images));
+        for hosts in &stage.shared {
+            out.push_str(&format!("    one copy of {} for {}\n", hosts[0], hosts.join(", ")));
+        }
     }
     if rehearsal.alike.len() > 1 {
         out.push_str(&ui.tone(Tone::Warn, "  the change does not do the same everywhere:\n"));

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use greenroom_core::api::{Begun, Contents, Missing, NewRehearsal, RUN_WITHIN, Ran, Received, Run};
+use greenroom_core::api::{Begun, Contents, HeldAt, Missing, NewRehearsal, RUN_WITHIN, Ran, Received, Run};
 use greenroom_core::rehearsal::Net;
 use greenroom_core::{ContentHash, wire};
 use greenroom_net::client::Http;
@@ -40,10 +40,20 @@ pub(in crate::commands) fn rehearse(
     super::system::compare(&http, ui)?;
     let (rehearse, files) = order(args)?;
     bring(&http, &files, ui)?;
-    let wanted = NewRehearsal { on: on.to_vec(), rehearse };
+    let wanted = NewRehearsal { on: on.to_vec(), rehearse, held: held_at(args.stage.as_deref()) };
     let begun: Begun = http.post("/v1/rehearsals", &wanted)?;
     ui.say(&format!("{} on {}", begun.id, begun.hosts.join(", ")));
     super::follow::until_over(&http, &begun.id, progress, ui)
+}
+
+/// What `--stage` says.
+fn held_at(stage: Option<&str>) -> HeldAt {
+    match stage {
+        None => HeldAt::AsDeclared,
+        Some("no") => HeldAt::Hosts,
+        Some("") => HeldAt::Stage(None),
+        Some(host) => HeldAt::Stage(Some(host.to_owned())),
+    }
 }
 
 fn order(args: &Rehearse) -> Result<(wire::Rehearse, Vec<(ContentHash, PathBuf)>), Failure> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use greenroom_core::ContentHash;
-use greenroom_core::api::{Begun, HeldAt, InForce, NewChange, NewRehearsal, NewSystem, Undo};
+use greenroom_core::api::{Begun, HeldAt, InForce, NewChange, NewRebuild, NewRehearsal, NewSystem, Undo};
 use greenroom_core::plan::Part;
 use greenroom_core::rehearsal::Rehearsal;
 use greenroom_core::rollout::Word;
@@ -255,6 +255,20 @@ async fn what_runs_once_runs_on_the_first_host_alone() {
         assert!(matches!(what, What::Apply { once_elsewhere, .. } if once_elsewhere == elsewhere), "{host}: {what:?}");
     }
     drive.abort();
+}
+
+#[tokio::test]
+async fn a_rebuild_takes_who_may_apply_on_both_hosts() {
+    let world = World::new().await;
+    world.push(SYSTEM).await.unwrap();
+    let rebuild = |host: &str, of: &str| NewRebuild { host: host.to_owned(), of: of.to_owned(), why: None };
+    forbidden(world.fleet.rebuild(&rebuild("new1", "db1"), ANNA).await, "dba");
+    forbidden(world.fleet.rebuild(&rebuild("db1", "web1"), ANNA).await, "dba");
+    forbidden(world.fleet.rebuild(&rebuild("new1", "web1"), DAN).await, "dan");
+    // Whoever may is told what is missing.
+    for (wanted, who) in [(rebuild("new1", "db1"), BEN), (rebuild("new1", "web1"), ANNA)] {
+        assert!(matches!(world.fleet.rebuild(&wanted, who).await, Err(FleetError::Usage { .. })));
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use greenroom_store::ledger::{Draft, Filter, Ledger as _};
 use serde::{Deserialize, Serialize};
 
 use super::contents::incomplete;
-use super::{Fleet, FleetError, answer, command, subject};
+use super::{Asker, Fleet, FleetError, answer, command, subject};
 
 /// The kinds of documents.
 const IMAGE: &str = "image";
@@ -187,15 +187,18 @@ impl Fleet {
         self.note(format!("image {id}"), &body.person, draft).await
     }
 
-    /// Makes a host what another one is on record.
+    /// Makes a host what another one is on record. It takes whoever may apply on both: the one becomes what the other is, with its
+    /// keys.
     ///
     /// # Errors
-    /// There is no such host or no image of it; the state's.
-    pub async fn rebuild(&self, wanted: &api::NewRebuild, person: &str) -> Result<api::Begun, FleetError> {
+    /// The person may not; there is no such host or no image of it; the state's.
+    pub async fn rebuild(&self, wanted: &api::NewRebuild, who: Asker<'_>) -> Result<api::Begun, FleetError> {
         let hosts = self.select(std::slice::from_ref(&wanted.host), None).await?;
         if wanted.host == wanted.of {
             return Err(FleetError::usage(format!("{} is {}", wanted.host, wanted.of), "greenroom revert --on HOST"));
         }
+        let both = [wanted.host.clone(), wanted.of.clone()];
+        Self::may_apply(self.system().await?.as_ref(), &both, who, "rebuild")?;
         if let Some(lock) = self.control.host_locks().await?.into_iter().find(|lock| lock.host == wanted.host) {
             let what = format!("{} is held by {}", wanted.host, lock.change);
             return Err(FleetError::refused(what, format!("greenroom follow {}", lock.change)));
@@ -207,7 +210,7 @@ impl Fleet {
         let later = self.later(&wanted.of, image.at).await?;
         let id = self.next_id("b").await?;
         let order = Order {
-            person: person.to_owned(),
+            person: who.name.to_owned(),
             at: self.now(),
             host: wanted.host.clone(),
             of: wanted.of.clone(),
@@ -223,7 +226,7 @@ impl Fleet {
             system: image.system,
             why: wanted.why.clone(),
         }));
-        let command = command(format!("{id}.{}", wanted.host), &wanted.host, 0, person, verb)?;
+        let command = command(format!("{id}.{}", wanted.host), &wanted.host, 0, who.name, verb)?;
         self.control.enqueue(&[command], None, self.now()).await?;
         Ok(api::Begun { id, hosts })
     }

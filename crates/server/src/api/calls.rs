@@ -69,7 +69,7 @@ pub(super) fn calls() -> Vec<Call> {
 type Answer<T> = Result<T, ApiError>;
 
 /// Who may apply is the system file's to say; without one, it takes an operator. `engine::fleet` decides.
-fn asker(caller: &Caller) -> Asker<'_> {
+pub(super) fn asker(caller: &Caller) -> Asker<'_> {
     let rights = match caller.token.role {
         Role::Viewer => Rights::Viewer,
         Role::Developer => Rights::Developer,

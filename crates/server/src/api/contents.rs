@@ -56,7 +56,7 @@ pub(super) fn calls() -> Vec<Call> {
         getting("/v1/images", Role::Viewer, "The newest image of each host; `host=NAME` gives all of one", images),
         posting("/v1/images", Role::Operator, "Bring the images of hosts up to date", image),
         getting("/v1/images/{id}", Role::Viewer, "Images being brought up to date, as far as they are", image_run),
-        posting("/v1/rebuilds", Role::Operator, "Make a host what another one is on record", rebuild),
+        posting("/v1/rebuilds", Role::Developer, "Make a host what another one is on record", rebuild),
         getting("/v1/rebuilds/{id}", Role::Viewer, "A rebuild, as far as it is", rebuilding),
         stream(
             "/v1/agent/commands/{id}/manifest",
@@ -118,7 +118,7 @@ async fn image_run(shared: Arc<Shared>, caller: Caller) -> Result<api::ImageRun,
 }
 
 async fn rebuild(shared: Arc<Shared>, caller: Caller, body: api::NewRebuild) -> Result<api::Begun, ApiError> {
-    Ok(shared.fleet.rebuild(&body, &caller.token.name).await?)
+    Ok(shared.fleet.rebuild(&body, super::calls::asker(&caller)).await?)
 }
 
 async fn rebuilding(shared: Arc<Shared>, caller: Caller) -> Result<api::Rebuild, ApiError> {

@@ -147,7 +147,7 @@ pub(super) fn memory(world: &World) -> Result<Vec<Measured>> {
 }
 
 /// VmHWM in KiB.
-fn high_water(status: &Path) -> u64 {
+pub(super) fn high_water(status: &Path) -> u64 {
     let text = fs::read_to_string(status).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)

@@ -1,6 +1,6 @@
 //! `cargo xtask bench [ROW…]`: how fast, each against its named peer in the same run.
 //!
-//! Each row ([`copies`], [`running`], [`changed`], [`delivery`], [`scan`], [`watching`], [`image`]) prepares a tree in the [`world`], then measures Greenroom
+//! Each row ([`copies`], [`running`], [`changed`], [`delivery`], [`scan`], [`watching`], [`image`], [`scale`]) prepares a tree in the [`world`], then measures Greenroom
 //! and the peer in turn, several times, so that both see the same machine in the same minute. What is compared are medians.
 //! The results are printed and put into `docs/benchmarks.md` ([`report`]); a run of named rows replaces only these. Needs
 //! root and about 25 GB of room for a moment. Measures the release build: a debug build starts it anew.
@@ -14,6 +14,7 @@ mod image;
 mod measure;
 mod report;
 mod running;
+mod scale;
 mod scan;
 mod watching;
 mod world;
@@ -45,6 +46,7 @@ const ROWS: &[Row] = &[
     Row { name: "million", run: scan::million },
     Row { name: "apply", run: delivery::apply },
     Row { name: "image", run: image::image },
+    Row { name: "fleet-scale", run: scale::scale },
 ];
 
 /// Measures the named rows, or all.

@@ -76,7 +76,7 @@ impl Drop for Watch {
 }
 
 /// User and system time in a `stat` of proc(5), in clock ticks of which all Linux machines have 100 a second.
-fn processor_time(stat: &str) -> Result<Duration> {
+pub(super) fn processor_time(stat: &str) -> Result<Duration> {
     let text = fs::read_to_string(stat).with_context(|| format!("cannot read {stat}"))?;
     let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();

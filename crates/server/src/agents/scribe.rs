@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use greenroom_core::wire::{Answer, Note, Report, ToAgent};
 use greenroom_engine::fleet::{Fleet, FleetError};
-use greenroom_store::control::{NewReport, Underway};
+use greenroom_store::control::{NewReport, NewStatus, Underway};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Shared;
@@ -32,6 +32,8 @@ pub(super) enum What {
     Done(String, Box<Answer>),
     /// Something happened on the host.
     Report(Report),
+    /// How the host is, JSON, said on the stream of this epoch.
+    Status(u64, String),
 }
 
 /// One entry.
@@ -80,7 +82,9 @@ pub(crate) async fn write(shared: Arc<Shared>) {
 async fn together(fleet: &Fleet, entries: impl Iterator<Item = Entry>) {
     let (mut begun, mut notes, mut done) = (Vec::new(), Vec::new(), Vec::new());
     let mut reports: BTreeMap<String, Vec<NewReport>> = BTreeMap::new();
+    let mut statuses = Vec::new();
     let (mut of_begun, mut of_notes, mut of_done, mut of_reports) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut of_statuses = Vec::new();
     for Entry { host, what, heard } in entries {
         match what {
             What::Begun(id) => {
@@ -100,6 +104,10 @@ async fn together(fleet: &Fleet, entries: impl Iterator<Item = Entry>) {
                 let new = NewReport { seq: report.seq, kind: report.kind, body: report.entry.to_string() };
                 reports.entry(host).or_default().push(new);
             }
+            What::Status(epoch, status) => {
+                statuses.push(NewStatus { host, epoch, status });
+                of_statuses.push(heard);
+            }
         }
     }
     // Progress first: nothing of a command that has its result is noted any more.
@@ -118,6 +126,9 @@ async fn together(fleet: &Fleet, entries: impl Iterator<Item = Entry>) {
         for (heard, host) in of_reports {
             let _ = heard.send(upto.get(&host).map(|upto| ToAgent::Reported { upto: *upto }));
         }
+    }
+    if !statuses.is_empty() && fleet.control().set_agent_statuses(&statuses, fleet.now()).await.is_ok() {
+        of_statuses.into_iter().for_each(|heard| drop(heard.send(None)));
     }
 }
 

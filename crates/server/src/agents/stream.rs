@@ -123,9 +123,7 @@ async fn take(shared: &Arc<Shared>, host: &str, epoch: u64, message: FromAgent) 
             if text.len() > MAX_STATUS {
                 return Err(Ended::Refused(format!("its status has more than {MAX_STATUS} bytes")));
             }
-            let control = shared.fleet.control();
-            control.set_agent_status(host, epoch, &text, shared.fleet.now()).await.map_err(|_| Ended::State)?;
-            return Ok(None);
+            What::Status(epoch, text)
         }
     };
     shared.streams.scribe.put(host, what).await.map_err(|_| Ended::State)

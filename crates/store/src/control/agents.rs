@@ -38,6 +38,17 @@ pub struct Certificate {
     pub revoked: Option<Millis>,
 }
 
+/// What a host says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewStatus {
+    /// The host.
+    pub host: String,
+    /// Of the stream on which it says so.
+    pub epoch: u64,
+    /// How it is, JSON.
+    pub status: String,
+}
+
 /// Whether a certificate opens the door.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
@@ -216,9 +227,36 @@ impl Control {
         status: &str,
         now: Millis,
     ) -> Result<bool, ControlError> {
-        let sql = "UPDATE agent SET status = $3, last_seen = $4 WHERE host = $1 AND epoch = $2";
-        let hints = [Hint::new(Subject::Agent, host)];
-        Ok(self.change("keep a status", sql, values![host, epoch, status, now], &hints).await? > 0)
+        let status = NewStatus { host: host.to_owned(), epoch, status: status.to_owned() };
+        Ok(self.set_agent_statuses(&[status], now).await? > 0)
+    }
+
+    /// As [`Control::set_agent_status`], of many hosts, all or none; gives how many were kept.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn set_agent_statuses(&self, statuses: &[NewStatus], now: Millis) -> Result<u64, ControlError> {
+        const WHAT: &str = "keep a status";
+        let mut statuses: Vec<&NewStatus> = statuses.iter().collect();
+        // Always in the same order: two control planes can't wait for each other.
+        statuses.sort_unstable_by(|a, b| (&a.host, a.epoch).cmp(&(&b.host, b.epoch)));
+        let mut work = self.begin(WHAT).await?;
+        let mut kept = 0;
+        for batch in statuses.chunks(BATCH) {
+            let mut values = values![now].to_vec();
+            for NewStatus { host, epoch, status } in batch {
+                values.extend_from_slice(values![host, *epoch, status]);
+            }
+            let sql = format!(
+                "UPDATE agent SET status = given.column3, last_seen = $1 FROM (VALUES {}) AS given
+                 WHERE host = given.column1 AND epoch = given.column2",
+                rows(batch.len(), 3, 2)
+            );
+            kept += self.wrap(WHAT, work.execute(sqlx::AssertSqlSafe(sql), &values).await)?;
+        }
+        let hints: Vec<Hint> = statuses.iter().map(|status| Hint::new(Subject::Agent, &status.host)).collect();
+        self.commit(WHAT, work, if kept == 0 { &[] } else { &hints }).await?;
+        Ok(kept)
     }
 
     /// All hosts, by name.

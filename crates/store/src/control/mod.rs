@@ -51,7 +51,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-pub use agents::{Agent, Certificate, Standing};
+pub use agents::{Agent, Certificate, NewStatus, Standing};
 pub use commands::{Command, CommandState, Done, NewCommand, Outcome, Underway};
 pub use events::Event;
 pub use locks::HostLock;

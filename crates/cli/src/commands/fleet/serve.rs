@@ -24,6 +24,7 @@ const FIRST_TOKEN: i64 = 90 * 24 * 3600 * 1000;
 
 pub(in crate::commands) fn run(global: &Global, args: &Serve, ui: &Ui) -> Result<u8, Failure> {
     let urls = args.urls.iter().map(|url| Url::parse(url)).collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    room_for_files(Limits::default().connections.connections, ui);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let dir = global.state.join("control");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
@@ -32,6 +33,28 @@ pub(in crate::commands) fn run(global: &Global, args: &Serve, ui: &Ui) -> Result
     let blobs = blobs(args.blobs.as_deref(), &dir)?;
     runtime.block_on(serve(global, args, &urls, (ledger, blobs), &dir, ui))?;
     Ok(status::DONE)
+}
+
+/// Open files besides connections: databases, contents that are read or written, sockets to PostgreSQL and S3.
+const BESIDES: u64 = 512;
+
+/// As many open files as the machine allows this process: each connection is one. Fewer than connections may come is no error:
+/// who comes then waits until others have gone.
+fn room_for_files(connections: usize, ui: &Ui) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Refused where a hard limit is beyond the kernel's own: what there is stays.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+    let wanted = connections as u64 + BESIDES;
+    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+        ui.say(&format!(
+            "this process may open {limit} files: that is room for {} connections, and not for {connections}; \
+             LimitNOFILE=65536 in the unit, or `ulimit -Hn 65536` before it is started, makes room",
+            limit.saturating_sub(BESIDES),
+        ));
+    }
 }
 
 /// Where the state is: `sqlite:DIR` or `postgres://…`.

@@ -34,11 +34,18 @@ pub struct Limits {
     pub head: Duration,
     /// How long nothing may come of a body.
     pub pause: Duration,
+    /// A stream of an agent on which nothing arrives for this long is over: an agent pings every 15 s.
+    pub silence: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: tls::Limits::default(), head: Duration::from_secs(10), pause: Duration::from_secs(10) }
+        Self {
+            connections: tls::Limits::default(),
+            head: Duration::from_secs(10),
+            pause: Duration::from_secs(10),
+            silence: Duration::from_secs(60),
+        }
     }
 }
 
@@ -53,6 +60,8 @@ const LIFETIME: i64 = 30 * 24 * 3600;
 pub(crate) struct Peer {
     /// The fingerprint of its certificate, of our authority and in date.
     pub(crate) certificate: Option<Arc<str>>,
+    /// See [`Limits::silence`].
+    pub(crate) silence: Duration,
 }
 
 /// Why the server can't serve.
@@ -96,7 +105,7 @@ pub async fn serve(
     loop {
         tokio::select! {
             accepted = acceptor.next() => match accepted {
-                Some(accepted) => drop(tokio::spawn(connection(app.clone(), accepted, limits.head))),
+                Some(accepted) => drop(tokio::spawn(connection(app.clone(), accepted, limits))),
                 None => break,
             },
             _ = renew.tick() => certificates.replace(&certificate(&shared, &names)?)?,
@@ -126,13 +135,13 @@ fn paced(body: BodyDataStream, pause: Duration) -> impl Stream<Item = Result<axu
     })
 }
 
-async fn connection(app: Router, accepted: Accepted, head: Duration) {
-    let peer = Peer { certificate: accepted.certificate };
+async fn connection(app: Router, accepted: Accepted, limits: Limits) {
+    let peer = Peer { certificate: accepted.certificate, silence: limits.silence };
     let service = TowerToHyperService::new(app.layer(Extension(peer)));
     // How a connection ends is the other end's affair.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
+        .header_read_timeout(limits.head)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(accepted.stream), service)
         .with_upgrades()

@@ -19,8 +19,8 @@ use crate::door::Peer;
 /// The time for the first message.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// A stream on which nothing arrives for this long is over: an agent pings every 15 s.
-const DEAD: Duration = Duration::from_secs(60);
+/// How long a message to an agent may take.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// The longest name of a command or of a kind of report, in bytes.
 const NAME: usize = 300;
@@ -41,7 +41,8 @@ pub(crate) async fn accept(shared: Arc<Shared>, peer: &Peer, upgrade: WebSocketU
     let host = host(&shared, peer).await?;
     let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
     let upgrade = upgrade.read_buffer_size(8 << 10).write_buffer_size(8 << 10);
-    Ok(upgrade.on_upgrade(move |socket| serve(shared, host, socket)))
+    let silence = peer.silence;
+    Ok(upgrade.on_upgrade(move |socket| serve(shared, host, socket, silence)))
 }
 
 /// The host that a connection's certificate is for.
@@ -57,9 +58,9 @@ pub(crate) async fn host(shared: &Arc<Shared>, peer: &Peer) -> Result<String, Ap
     }
 }
 
-async fn serve(shared: Arc<Shared>, host: String, mut socket: WebSocket) {
+async fn serve(shared: Arc<Shared>, host: String, mut socket: WebSocket, silence: Duration) {
     let mut epoch = None;
-    let ended = stream(&shared, &host, &mut socket, &mut epoch).await;
+    let ended = stream(&shared, &host, &mut socket, silence, &mut epoch).await;
     if let Err(Ended::Refused(why)) = ended {
         let _ = say(&mut socket, &ToAgent::Goodbye { why }).await;
     }
@@ -70,8 +71,14 @@ async fn serve(shared: Arc<Shared>, host: String, mut socket: WebSocket) {
     }
 }
 
-async fn stream(shared: &Arc<Shared>, host: &str, socket: &mut WebSocket, held: &mut Option<u64>) -> Result<(), Ended> {
-    let version = match timeout(HELLO, hear(socket)).await.map_err(|_| Ended::Gone)?? {
+async fn stream(
+    shared: &Arc<Shared>,
+    host: &str,
+    socket: &mut WebSocket,
+    silence: Duration,
+    held: &mut Option<u64>,
+) -> Result<(), Ended> {
+    let version = match timeout(HELLO, hear(socket, silence)).await.map_err(|_| Ended::Gone)?? {
         FromAgent::Hello { protocol: PROTOCOL, version } => version,
         FromAgent::Hello { protocol, .. } => {
             let why = format!("it speaks version {protocol} of the agents' language, this control plane {PROTOCOL}");
@@ -95,9 +102,8 @@ async fn stream(shared: &Arc<Shared>, host: &str, socket: &mut WebSocket, held: 
     }
     loop {
         tokio::select! {
-            heard = timeout(DEAD, hear(socket)) => {
-                let message = heard.map_err(|_| Ended::Gone)??;
-                if let Some(reply) = take(shared, host, epoch, message).await? {
+            heard = hear(socket, silence) => {
+                if let Some(reply) = take(shared, host, epoch, heard?).await? {
                     say(socket, &reply).await?;
                 }
             }
@@ -139,16 +145,16 @@ fn name(text: String) -> Result<String, Ended> {
 
 async fn say(socket: &mut WebSocket, message: &ToAgent) -> Result<(), Ended> {
     let text = serde_json::to_string(message).map_err(|_| Ended::Gone)?;
-    match timeout(DEAD, socket.send(Message::Text(text.into()))).await {
+    match timeout(STUCK, socket.send(Message::Text(text.into()))).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(Ended::Gone),
     }
 }
 
-/// The next message. What is none ends the stream.
-async fn hear(socket: &mut WebSocket) -> Result<FromAgent, Ended> {
+/// The next message. What is none ends the stream, and so does silence; a ping is none.
+async fn hear(socket: &mut WebSocket, silence: Duration) -> Result<FromAgent, Ended> {
     loop {
-        match socket.recv().await {
+        match timeout(silence, socket.recv()).await.map_err(|_| Ended::Gone)? {
             Some(Ok(Message::Text(text))) => {
                 return serde_json::from_str(text.as_str())
                     .map_err(|error| Ended::Refused(format!("it said something that is no message: {error}")));

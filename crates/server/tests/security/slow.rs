@@ -141,3 +141,33 @@ fn who_says_nothing_takes_nobody_elses_turn() {
         }
     });
 }
+
+/// A frame of a WebSocket (RFC 6455) as clients send it, masked with nothing.
+fn frame(kind: u8, text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap() | 0x80;
+    [&[0x80 | kind, length, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+#[test]
+fn an_agent_that_only_pings_is_kept_and_a_silent_one_is_cut_off() {
+    with(short(), async |world| {
+        let identity = world.enrol("web1").await;
+        let mut stream = world.client(Some(&identity)).tls().await.unwrap();
+        let upgrade = "GET /v1/agent/stream HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                       sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(upgrade.as_bytes()).await.unwrap();
+        stream.write_all(&frame(1, r#"{"say":"hello","protocol":1,"version":"0"}"#)).await.unwrap();
+        let in_touch = async || world.control().agent("web1").await.unwrap().unwrap().holder.is_some();
+        while !in_touch().await {
+            tokio::time::sleep(SECOND / 20).await;
+        }
+        for _ in 0..15 {
+            tokio::time::sleep(SECOND / 5).await;
+            stream.write_all(&frame(9, "")).await.unwrap();
+        }
+        assert!(in_touch().await, "it was cut off although it pinged");
+        while in_touch().await {
+            tokio::time::sleep(SECOND / 20).await;
+        }
+    });
+}

@@ -40,7 +40,7 @@ pub(crate) struct World {
 /// Limits that a test can wait for.
 pub(crate) fn short() -> Limits {
     let connections = tls::Limits { handshake: SECOND, stuck: SECOND, ..tls::Limits::default() };
-    Limits { connections, head: SECOND, pause: SECOND }
+    Limits { connections, head: SECOND, pause: SECOND, silence: SECOND }
 }
 
 /// Runs a test against a control plane with these limits.

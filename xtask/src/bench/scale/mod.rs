@@ -141,6 +141,7 @@ impl Plane {
         eprintln!("    {hosts} hosts: connected within {:.1} s", began.elapsed().as_secs_f64());
         std::thread::sleep(AFTER);
         let idle = if idle { self.idle()? } else { Vec::new() };
+        agents.unbroken()?;
         let person = door.person()?;
         let (mut took, mut each) = (Vec::new(), Vec::new());
         for round in 0..=rounds {

@@ -375,11 +375,12 @@ impl Rollout {
             }
             Phase::Committing { batch } => {
                 let batch = *batch;
-                let hosts = self.batches.get(batch).cloned().unwrap_or_default();
-                let parts = || hosts.iter().filter_map(|host| self.hosts.get(host));
+                let parts = || self.batches.get(batch).into_iter().flatten().filter_map(|host| self.hosts.get(host));
                 if parts().all(|part| part.step == Step::Well) {
                     self.after(batch + 1, now);
                 } else if parts().all(|part| matches!(part.step, Step::InPlace | Step::Well)) {
+                    // Only now: this comes to pass with each answer of a host.
+                    let hosts = self.batches.get(batch).cloned().unwrap_or_default();
                     self.watch(&hosts, now);
                     self.go_on(now);
                 }

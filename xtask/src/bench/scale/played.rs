@@ -92,13 +92,8 @@ impl Played {
         record.undo_proven = true;
         record.booted = true;
         record.parts = vec![Part::Files { changeset, entries: ENTRIES }];
-        record.steps = vec![StepRun {
-            step: 1,
-            kind: "run".to_owned(),
-            what: record.name.clone(),
-            exit_code: 0,
-            duration_ms: 12,
-        }];
+        record.steps =
+            vec![StepRun { step: 1, kind: "run".to_owned(), what: record.name.clone(), exit_code: 0, duration_ms: 12 }];
         let test = |name: &str| TestRun {
             name: name.to_owned(),
             run: format!("systemctl is-active {name}"),

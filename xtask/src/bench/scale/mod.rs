@@ -18,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use greenroom_core::api::{Begun, Change, Event, Hosts, NewChange, NewRehearsal};
+use greenroom_core::api::{Begun, Change, Event, HeldAt, Hosts, NewChange, NewRehearsal};
 use greenroom_core::rollout::{Outcome, Step};
 use greenroom_core::wire::Rehearse;
 use greenroom_net::client::{Http, Url};
@@ -215,7 +215,8 @@ fn door(access: &Path) -> Result<Door> {
 fn rehearse(person: &Http, hosts: usize) -> Result<String> {
     let argv = ["install", "-m", "644"].map(str::to_owned).to_vec();
     let rehearse = Rehearse { argv, ..Rehearse::default() };
-    let begun: Begun = person.post("/v1/rehearsals", &NewRehearsal { on: vec!["all".to_owned()], rehearse })?;
+    let wanted = NewRehearsal { on: vec!["all".to_owned()], rehearse, held: HeldAt::Hosts };
+    let begun: Begun = person.post("/v1/rehearsals", &wanted)?;
     ensure!(begun.hosts.len() == hosts, "it is rehearsed on {} of {hosts} hosts", begun.hosts.len());
     let outcome = followed(person, &format!("/v1/rehearsals/{}/events", begun.id))?;
     ensure!(outcome == "ready", "the rehearsal is {outcome}");

@@ -64,7 +64,7 @@ pub(super) fn apply(world: &World) -> Result<Vec<Measured>> {
         }
         peers.measure(&mut times)?;
     }
-    Ok(rows(times))
+    Ok(rows(&times))
 }
 
 /// Rehearsed, put in place, looked at, and taken back.
@@ -199,7 +199,7 @@ fn write_change(dir: &Path) -> Result<()> {
     fs::write(dir.join("change.toml"), text).context("cannot write the change")
 }
 
-fn rows(times: Times) -> Vec<Measured> {
+fn rows(times: &Times) -> Vec<Measured> {
     let row = |what, ours: &[f64], peer, theirs: &[f64], targets| Measured {
         what,
         peer,

@@ -44,6 +44,18 @@ fn hosts_are_joined_rehearsed_on_changed_as_one_and_taken_back() {
         entries.iter().any(|entry| entry["detail"]["rollout"] == applied["id"] && entry["actor"]["user"] == "root")
     );
 
+    // All are asked at once, and one that is not as it should be is found without waiting for its word.
+    let now = world.json(&["status", "--on", "all", "--full", "--json"]);
+    let hosts = now["hosts"].as_object().unwrap();
+    assert_eq!(hosts.keys().collect::<Vec<_>>(), ["db1", "web1", "web2"]);
+    assert!(hosts.values().all(|host| host["drift"].as_array().unwrap().is_empty()), "{now}");
+    world.fleet.host("web2").unwrap().exec_ok(&["touch", "/etc/by-hand"]).unwrap();
+    let shown = world.done(&["status", "--on", "all,!db1"]).out();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("web1  as its record says ("), "{shown}");
+    assert!(lines[1].starts_with("web2  1 difference (") && lines[1].ends_with(": /etc/by-hand"), "{shown}");
+    assert_eq!(world.greenroom(&["status", "--on", "web1,web9"]).code(), 2);
+
     let undone = world.json(&["undo", applied["id"].as_str().unwrap(), "--json"]);
     assert_eq!(undone["outcome"], "done", "{undone}");
     assert_eq!(world.on_all(&["cat", "/etc/who"]), ["", "", ""]);

@@ -11,12 +11,12 @@ use super::measure::{Measured, Target, in_turn};
 use super::world::{World, must, text};
 
 /// The peer, as its package registry has it; runs on the Python of Debian 12.
-const ANSIBLE: &str = "ansible-core==2.19.14";
+pub(super) const ANSIBLE: &str = "ansible-core==2.19.14";
 
 /// The whole `greenroom apply` of a rehearsal that made the files, against `ansible -m copy` of the directory over the
 /// local connection. Both begin without the files.
 pub(super) fn apply(world: &World) -> Result<Vec<Measured>> {
-    let ansible = install(&world.cache)?;
+    let ansible = install(&world.cache, ANSIBLE, "ansible")?;
     let host = world.host("apply")?;
     let source = host.dir.join("source");
     fs::create_dir(&source).context("cannot make a directory")?;
@@ -67,15 +67,15 @@ pub(super) fn apply(world: &World) -> Result<Vec<Measured>> {
     }])
 }
 
-/// Ansible in an environment of its own, outside the checkout.
-fn install(cache: &Path) -> Result<PathBuf> {
-    let venv = cache.join(ANSIBLE.replace("==", "-"));
-    let ansible = venv.join("bin/ansible");
-    if ansible.exists() {
-        return Ok(ansible);
+/// A program of a Python package, in an environment of its own, outside the checkout.
+pub(super) fn install(cache: &Path, package: &str, program: &str) -> Result<PathBuf> {
+    let venv = cache.join(package.replace("==", "-"));
+    let program = venv.join("bin").join(program);
+    if program.exists() {
+        return Ok(program);
     }
     fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
     must(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv)).context("apt-get install python3-venv")?;
-    must(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", ANSIBLE]))?;
-    Ok(ansible)
+    must(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", package]))?;
+    Ok(program)
 }

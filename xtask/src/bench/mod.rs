@@ -1,6 +1,6 @@
 //! `cargo xtask bench [ROW…]`: how fast, each against its named peer in the same run.
 //!
-//! Each row ([`copies`], [`running`], [`changed`], [`delivery`], [`scan`], [`watching`], [`image`], [`scale`]) prepares a tree in the [`world`], then measures Greenroom
+//! Each row ([`copies`], [`running`], [`changed`], [`delivery`], [`fleet`], [`scan`], [`watching`], [`image`], [`scale`]) prepares a tree in the [`world`], then measures Greenroom
 //! and the peer in turn, several times, so that both see the same machine in the same minute. What is compared are medians.
 //! The results are printed and put into `docs/benchmarks.md` ([`report`]); a run of named rows replaces only these. Needs
 //! root and about 25 GB of room for a moment. Measures the release build: a debug build starts it anew.
@@ -10,8 +10,10 @@
 mod changed;
 mod copies;
 mod delivery;
+mod fleet;
 mod image;
 mod measure;
+mod plane;
 mod report;
 mod running;
 mod scale;
@@ -45,6 +47,7 @@ const ROWS: &[Row] = &[
     Row { name: "aide", run: scan::aide },
     Row { name: "million", run: scan::million },
     Row { name: "apply", run: delivery::apply },
+    Row { name: "fleet-apply", run: fleet::apply },
     Row { name: "image", run: image::image },
     Row { name: "fleet-scale", run: scale::scale },
 ];

@@ -93,6 +93,8 @@ fn elsewhere(cli: &Cli, ui: &Ui) -> Result<Option<u8>, Failure> {
             Command::Agent(Agent { what: Some(AgentWhat::Upgrade(args)) }) => {
                 fleet::upgrade::run(global, args, ui).map(Some)
             }
+            // Of one host it is shown as it is there.
+            Command::Status(args) if is_many(on) => fleet::fresh::run(global, args, on, ui).map(Some),
             _ => match on.as_slice() {
                 [host] => fleet::on::run(global, host, ui).map(Some),
                 _ => Err(Failure::usage("this is for one host").hint("--on HOST")),
@@ -113,6 +115,10 @@ fn elsewhere(cli: &Cli, ui: &Ui) -> Result<Option<u8>, Failure> {
         }
         _ => None,
     })
+}
+
+fn is_many(on: &[String]) -> bool {
+    on.len() > 1 || on.iter().any(|word| word == "all" || word.starts_with('!'))
 }
 
 fn change(args: &crate::args::Apply) -> greenroom_core::api::NewChange {

@@ -3,6 +3,7 @@
 pub(super) mod agent;
 pub(super) mod enrol;
 pub(super) mod follow;
+pub(super) mod fresh;
 pub(super) mod hosts;
 pub(super) mod image;
 pub(super) mod join;

@@ -14,12 +14,14 @@ use crate::args::{BootArg, Global, NetArg, Progress, Rehearse};
 use crate::error::Failure;
 use crate::ui::Ui;
 
+/// The control plane gives up first, and says why.
+pub(super) const LATER: Duration = Duration::from_secs(15);
+
 /// Runs the command that was given, without `--on`, on one host, and shows what it shows there.
 pub(in crate::commands) fn run(global: &Global, host: &str, ui: &Ui) -> Result<u8, Failure> {
     let argv = crate::env::words_for_elsewhere();
     let http = crate::remote::open(global)?;
-    // The control plane gives up first, and says why.
-    let within = RUN_WITHIN + Duration::from_secs(15);
+    let within = RUN_WITHIN + LATER;
     let ran: Ran = http.post_within(&format!("/v1/hosts/{host}/run"), &Run { argv }, within)?;
     ui.print(&ran.stdout)?;
     if !ran.stderr.is_empty() {

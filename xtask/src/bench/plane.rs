@@ -48,6 +48,10 @@ impl<'a> Plane<'a> {
     }
 
     fn is_up(&self) -> bool {
+        // Where no control plane is known yet, `status` is about the machine itself.
+        if !self.state.join("control/access.json").exists() {
+            return false;
+        }
         let Ok(hosts) = self.json(&["status"]) else { return false };
         hosts.answer["hosts"].as_array().is_some_and(|hosts| hosts.iter().all(|host| host["in_touch"] == true))
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use greenroom_core::api::{Contents, Missing, Problem, Received};
@@ -13,13 +14,16 @@ use greenroom_net::client::{Http, HttpError};
 use greenroom_store::blobs::pack::{Packer, unpack};
 use greenroom_store::blobs::{BlobError, BlobStore as _};
 
-use crate::{EngineError, State};
+use crate::{EngineError, State, lock};
 
 /// Gives the control plane, at each of its addresses, as it can be asked now: the agent's certificate is renewed while it runs.
 pub type Servers = dyn Fn() -> io::Result<Vec<Http>> + Send + Sync;
 
 /// Bytes of contents in one pack.
-const PACK: u64 = 256 << 20;
+const PACK: u64 = 128 << 20;
+
+/// How much of one is written at once.
+const CHUNK: usize = 64 << 10;
 
 /// Contents in one pack that is fetched: their names are in one request.
 const NAMES: usize = 20_000;
@@ -108,28 +112,45 @@ impl Exchange {
         root: &Path,
         contents: &[Here],
         limit: Option<u64>,
-        told: &dyn Fn(u64),
+        told: &(dyn Fn(u64) + Sync),
     ) -> Result<BTreeSet<ContentHash>, EngineError> {
-        let mut changed = BTreeSet::new();
-        let mut sent = 0;
-        for pack in packs(contents, |one| one.size) {
-            let received: Received = self.ask(|http, path| {
-                std::thread::scope(|scope| {
-                    let (reader, writer) = io::pipe().map_err(|error| local(http, error))?;
-                    let packing = scope.spawn(move || pack_of(root, pack, io::BufWriter::new(writer)));
-                    let answer = http.send(&format!("{path}/contents"), Slow::new(reader, limit));
-                    match packing.join() {
-                        // The other end's word comes first: that it hung up is why the packing failed.
-                        Ok(Err(error)) if answer.is_ok() => Err(local(http, error)),
-                        _ => answer,
-                    }
-                })
-            })?;
-            changed.extend(received.changed);
-            sent += pack.iter().map(|one| one.size).sum::<u64>();
-            told(sent);
-        }
-        Ok(changed)
+        let left = Mutex::new(packs(contents, |one| one.size).into_iter());
+        let done = Mutex::new((BTreeSet::new(), 0));
+        let lane = || -> Result<(), EngineError> {
+            while let Some(pack) = { lock(&left).next() } {
+                // Where one cannot be sent, none is.
+                let none = |_: &EngineError| *lock(&left) = Vec::new().into_iter();
+                let received = self.send_pack(root, pack, limit).inspect_err(none)?;
+                let mut done = lock(&done);
+                done.0.extend(received.changed);
+                done.1 += pack.iter().map(|one| one.size).sum::<u64>();
+                told(done.1);
+            }
+            Ok(())
+        };
+        // While the other end makes one durable, the next one is on its way; a limit is that of one.
+        std::thread::scope(|scope| {
+            let other = limit.is_none().then(|| scope.spawn(lane));
+            let outcome = lane();
+            let other = other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            outcome.and(other.unwrap_or(Ok(())))
+        })?;
+        Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    fn send_pack(&self, root: &Path, pack: &[Here], limit: Option<u64>) -> Result<Received, EngineError> {
+        self.ask(|http, path| {
+            std::thread::scope(|scope| {
+                let (reader, writer) = io::pipe().map_err(|error| local(http, error))?;
+                let packing = scope.spawn(move || pack_of(root, pack, io::BufWriter::with_capacity(CHUNK, writer)));
+                let answer = http.send(&format!("{path}/contents"), Slow::new(reader, limit));
+                match packing.join() {
+                    // The other end's word comes first: that it hung up is why the packing failed.
+                    Ok(Err(error)) if answer.is_ok() => Err(local(http, error)),
+                    _ => answer,
+                }
+            })
+        })
     }
 }
 

@@ -258,6 +258,19 @@ async fn what_runs_once_runs_on_the_first_host_alone() {
 }
 
 #[tokio::test]
+async fn hosts_are_looked_at_by_what_they_are_for() {
+    let world = World::new().await;
+    world.push(SYSTEM).await.unwrap();
+    for (on, wanted) in [("role:web", vec!["web1", "web2"]), ("all,!web1", vec!["db1", "web2"]), ("new1", vec!["new1"])]
+    {
+        let found: Vec<String> =
+            world.fleet.hosts_on(on).await.unwrap().hosts.into_iter().map(|host| host.host).collect();
+        assert_eq!(found, wanted, "{on}");
+    }
+    assert!(matches!(world.fleet.hosts_on("role:wbe").await, Err(FleetError::Usage { .. })));
+}
+
+#[tokio::test]
 async fn a_rebuild_takes_who_may_apply_on_both_hosts() {
     let world = World::new().await;
     world.push(SYSTEM).await.unwrap();

@@ -178,6 +178,17 @@ impl Fleet {
         Ok(api::Hosts { hosts: hosts.collect() })
     }
 
+    /// Those that these words mean, as in `--on`.
+    ///
+    /// # Errors
+    /// A word means nothing; the state's.
+    pub async fn hosts_on(&self, on: &str) -> Result<api::Hosts, FleetError> {
+        let meant = self.select(&[on.to_owned()], self.system().await?.as_ref()).await?;
+        let mut all = self.hosts().await?;
+        all.hosts.retain(|host| meant.contains(&host.host));
+        Ok(all)
+    }
+
     /// Does something that waits for the ledger's disk where that holds nobody up.
     async fn with_ledger<T: Send + 'static>(
         &self,

@@ -115,6 +115,15 @@ impl Http {
         self.answer(self.with_token(request).call())
     }
 
+    /// The same with a word after the question mark, whatever it is made of.
+    ///
+    /// # Errors
+    /// See [`HttpError`].
+    pub fn get_with<T: DeserializeOwned>(&self, path: &str, name: &str, value: &str) -> Result<T, HttpError> {
+        let request = self.agent.get(format!("{}{path}", self.url)).query(name, value);
+        self.answer(self.with_token(request).call())
+    }
+
     /// `POST` of JSON, with JSON as the answer.
     ///
     /// # Errors

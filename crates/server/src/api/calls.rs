@@ -26,7 +26,12 @@ const PAGE: u64 = 1000;
 /// Every call.
 pub(super) fn calls() -> Vec<Call> {
     let mut out = vec![
-        getting("/v1/hosts", Role::Viewer, "Every host: in touch or not, its drift, the change that has it", hosts),
+        getting(
+            "/v1/hosts",
+            Role::Viewer,
+            "Every host: in touch or not, its drift, the change that has it; `on=role:web` gives only those that are meant",
+            hosts,
+        ),
         deleting("/v1/hosts/{host}", Role::Admin, "Shut a host out: its certificates are good no more", shut_out),
         posting(
             "/v1/hosts/{host}/run",
@@ -79,8 +84,11 @@ pub(super) fn asker(caller: &Caller) -> Asker<'_> {
     Asker { name: &caller.token.name, rights }
 }
 
-async fn hosts(shared: Arc<Shared>, _: Caller) -> Answer<api::Hosts> {
-    Ok(shared.fleet.hosts().await?)
+async fn hosts(shared: Arc<Shared>, caller: Caller) -> Answer<api::Hosts> {
+    Ok(match caller.asked("on") {
+        Some(on) => shared.fleet.hosts_on(on).await?,
+        None => shared.fleet.hosts().await?,
+    })
 }
 
 async fn shut_out(shared: Arc<Shared>, caller: Caller) -> Answer<api::Hosts> {

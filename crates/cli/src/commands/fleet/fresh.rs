@@ -4,7 +4,6 @@
 
 use greenroom_core::api::{Hosts, RUN_WITHIN, Ran, Run};
 use greenroom_core::path::Shown;
-use greenroom_net::client::Http;
 use serde_json::{Value, json};
 
 use super::super::counted;
@@ -20,7 +19,8 @@ type Looked = Result<Value, Failure>;
 
 pub(in crate::commands) fn run(global: &Global, args: &Status, on: &[String], ui: &Ui) -> Result<u8, Failure> {
     let http = crate::remote::open(global)?;
-    let hosts = hosts(&http, on)?;
+    let meant: Hosts = http.get_with("/v1/hosts", "on", &on.join(","))?;
+    let hosts: Vec<String> = meant.hosts.into_iter().map(|host| host.host).collect();
     let mut argv = vec!["status".to_owned(), "--json".to_owned()];
     argv.extend(args.full.then(|| "--full".to_owned()));
     argv.extend(args.scrub.then(|| "--scrub".to_owned()));
@@ -38,21 +38,6 @@ pub(in crate::commands) fn run(global: &Global, args: &Status, on: &[String], ui
     }
     // Every host has its line; one that could not be asked decides how this ends.
     Ok(looked.iter().filter_map(|looked| looked.as_ref().err()).map(|failure| failure.code).max().unwrap_or(0))
-}
-
-/// The hosts that are meant: their names, `all` of them, `!` in front takes out.
-fn hosts(http: &Http, on: &[String]) -> Result<Vec<String>, Failure> {
-    let known: Hosts = http.get("/v1/hosts")?;
-    let known: Vec<String> = known.hosts.into_iter().filter(|host| !host.revoked).map(|host| host.host).collect();
-    let names = |word: &String| *word == "all" || known.contains(word);
-    if let Some(word) = on.iter().find(|word| !names(&word.trim_start_matches('!').to_owned())) {
-        return Err(Failure::usage(format!("there is no host {}", Shown(word.as_bytes())))
-            .hint(format!("--on all, or of these: {}", known.join(", "))));
-    }
-    let only_out = on.iter().all(|word| word.starts_with('!'));
-    let is_in = |host: &String| only_out || on.iter().any(|word| word == "all" || word == host);
-    let is_out = |host: &String| on.iter().any(|word| word.strip_prefix('!') == Some(host));
-    Ok(known.iter().filter(|host| is_in(host) && !is_out(host)).cloned().collect())
 }
 
 fn ask(global: &Global, host: &str, argv: &[String]) -> Looked {

@@ -140,11 +140,14 @@ fn declared(on: &[String], system: &System, joined: &[String]) -> Result<Vec<Str
 /// Among the hosts that have joined, where there is no system file.
 fn named(on: &[String], joined: &[String]) -> Result<Vec<String>, FleetError> {
     let mut out: Vec<String> = Vec::new();
+    let mut without: Vec<&str> = Vec::new();
     for name in on.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
         if name == "all" {
             out.extend(joined.iter().cloned());
         } else if joined.iter().any(|host| host == name) {
             out.push(name.to_owned());
+        } else if let Some(name) = name.strip_prefix('!').filter(|name| joined.iter().any(|host| host == name)) {
+            without.push(name);
         } else if name.contains(':') || name.starts_with('!') {
             return Err(FleetError::usage(
                 format!("`{name}` needs a system file, and the control plane has none"),
@@ -154,6 +157,7 @@ fn named(on: &[String], joined: &[String]) -> Result<Vec<String>, FleetError> {
             return Err(stranger(name, joined, "greenroom join lets a host in"));
         }
     }
+    out.retain(|host| !without.contains(&host.as_str()));
     if out.is_empty() {
         return Err(FleetError::usage("no host is named", "--on web1, --on web1,web2 or --on all"));
     }

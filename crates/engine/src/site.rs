@@ -139,13 +139,11 @@ impl Site {
         // Behind a link too: a copy must neither show it nor hold it for something of the host's.
         let state = std::fs::canonicalize(state).unwrap_or_else(|_| state.to_owned());
         let declared = Kept::read(&root, &state)?;
-        let mut stores = Vec::new();
-        for store in STORES {
-            let absent = || declared.stores.iter().any(|path| path == store.path);
-            if !tree.names(&store.path.into())?.is_empty() || absent() {
-                stores.push(store);
-            }
-        }
+        let here = stores(&mut tree)?;
+        let known = |store: &&'static Store| {
+            here.iter().any(|found| found.path == store.path) || declared.stores.iter().any(|path| path == store.path)
+        };
+        let stores: Vec<&'static Store> = STORES.iter().filter(known).collect();
         let mut hidden = vec![PathBuf::from("/var/lib/greenroom")];
         let mut own = Vec::new();
         if let Ok(inside) = state.strip_prefix(&root) {
@@ -178,6 +176,17 @@ impl Site {
         let stores = self.stores.iter().flat_map(|store| store.units).map(|unit| unit.replace("@*.", "@."));
         stores.chain(crate::install::STARTED.map(str::to_owned)).collect()
     }
+}
+
+/// The stores whose data is in a tree.
+pub(crate) fn stores(tree: &mut Tree) -> Result<Vec<&'static Store>, EngineError> {
+    let mut out = Vec::new();
+    for store in STORES {
+        if !tree.names(&store.path.into())?.is_empty() {
+            out.push(store);
+        }
+    }
+    Ok(out)
 }
 
 fn hostname(tree: &mut Tree, root: &Path) -> Result<String, EngineError> {

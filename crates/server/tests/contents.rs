@@ -6,9 +6,10 @@ use std::sync::Arc;
 use greenroom_core::api::{
     Begun, Contents, Enrol, Enrolled, HeldAt, Images, Missing, NewImages, NewRehearsal, OnHost, Received, Rehearsal,
 };
+use greenroom_core::changeset::codec::encoded;
 use greenroom_core::image::manifest;
 use greenroom_core::wire::{Answer, Command, Rehearse, Sent, Staged, Verb, What};
-use greenroom_core::{ContentHash, Kind, Mtime, Node, changeset};
+use greenroom_core::{ContentHash, Kind, Mtime, Node};
 use greenroom_engine::fleet::Fleet;
 use greenroom_net::client::{Http, HttpError, Url};
 use greenroom_net::tls::{Authority, Identity, request};
@@ -107,8 +108,7 @@ fn a_host_writes_what_it_is_asked_for_and_nothing_else() {
     let command = format!("{}.web1", run.id);
     let path = |what: &str| format!("/v1/agent/commands/{command}/{what}");
     let image = manifest(vec![("/a".into(), file(b"one")), ("/b".into(), file(b"two"))], Vec::new()).unwrap();
-    let mut encoded = Vec::new();
-    changeset::codec::encode(&image, &mut |piece| encoded.extend(piece));
+    let encoded = encoded(&image);
     let offer = path(&format!("manifest?manifest={}", image.id()));
     let body = packed(&[(&encoded, &encoded)]);
 
@@ -187,12 +187,6 @@ fn a_host_reads_what_its_command_needs_and_nothing_else() {
         Answer::Ran { code: 0, stdout: String::new(), stderr: String::new() },
     );
     assert_eq!(status(fetch(&web1, mine)), 404);
-}
-
-fn encoded(changeset: &greenroom_core::Changeset) -> Vec<u8> {
-    let mut out = Vec::new();
-    changeset::codec::encode(changeset, &mut |piece| out.extend(piece));
-    out
 }
 
 #[test]

@@ -111,6 +111,20 @@ fn put_side(out: &mut Vec<u8>, node: Option<&Node>) {
     }
 }
 
+/// The encoding as a whole.
+#[must_use]
+pub fn encoded(changeset: &Changeset) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(changeset, &mut |piece| out.extend_from_slice(piece));
+    out
+}
+
+/// The changeset of this identity; `None`: the bytes are another one, or none.
+#[must_use]
+pub fn decode_named(bytes: &[u8], id: ContentHash) -> Option<Changeset> {
+    if ContentHash::of(bytes) == id { decode(bytes).ok() } else { None }
+}
+
 /// Reads what [`encode`] wrote.
 ///
 /// # Errors

@@ -56,8 +56,7 @@ proptest! {
     #[test]
     fn encoding_round_trips_and_identifies(a in state(), b in state()) {
         let changeset = between(&a, &b);
-        let mut bytes = Vec::new();
-        codec::encode(&changeset, &mut |piece| bytes.extend_from_slice(piece));
+        let bytes = codec::encoded(&changeset);
         prop_assert_eq!(ContentHash::of(&bytes), changeset.id());
         prop_assert_eq!(&changeset.inverse().inverse(), &changeset);
         prop_assert_eq!(codec::decode(&bytes).unwrap(), changeset);
@@ -65,8 +64,7 @@ proptest! {
 
     #[test]
     fn damage_is_an_error_never_a_panic(a in state(), b in state(), cut in any::<prop::sample::Index>(), flip in any::<u8>()) {
-        let mut bytes = Vec::new();
-        codec::encode(&between(&a, &b), &mut |piece| bytes.extend_from_slice(piece));
+        let mut bytes = codec::encoded(&between(&a, &b));
         let at = cut.index(bytes.len());
         prop_assert!(codec::decode(&bytes[..at]).is_err());
         bytes[at] ^= flip;

@@ -91,8 +91,7 @@ impl Exchange {
         manifest: &Changeset,
         since: Option<(ContentHash, &Changeset)>,
     ) -> Result<Vec<ContentHash>, EngineError> {
-        let mut encoded = Vec::new();
-        changeset::codec::encode(since.map_or(manifest, |(_, delta)| delta), &mut |piece| encoded.extend(piece));
+        let encoded = changeset::codec::encoded(since.map_or(manifest, |(_, delta)| delta));
         let packed = (|| {
             let mut packer = Packer::new(Vec::new())?;
             packer.put(ContentHash::of(&encoded), encoded.len() as u64, &mut &*encoded)?;

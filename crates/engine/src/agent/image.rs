@@ -92,7 +92,7 @@ impl Agent {
     fn last_manifest(&self, since: Option<&ContentHash>) -> Option<Manifest> {
         let bytes = fs::read(self.manifest_path()).ok()?;
         // One that is damaged is as good as none.
-        (ContentHash::of(&bytes) == *since?).then(|| changeset::codec::decode(&bytes).ok()).flatten()
+        changeset::codec::decode_named(&bytes, *since?)
     }
 
     fn manifest_path(&self) -> std::path::PathBuf {
@@ -100,8 +100,7 @@ impl Agent {
     }
 
     fn keep_image(&self, now: &Present, sent: u64) -> Result<Answer, EngineError> {
-        let mut encoded = Vec::new();
-        changeset::codec::encode(&now.manifest, &mut |piece| encoded.extend(piece));
+        let encoded = changeset::codec::encoded(&now.manifest);
         let path = self.manifest_path();
         write_durably(&path, &encoded).map_err(EngineError::file("write", path))?;
         Ok(Answer::Imaged {

@@ -296,6 +296,7 @@ impl Agent {
         order: &greenroom_core::wire::Rehearse,
         say: &Say,
     ) -> Result<Answer, EngineError> {
+        greenroom_host::copy::expect_copy();
         let state = State::open(&self.options.state)?;
         // What is volatile and what is data holds on this host from now on, for every command.
         crate::site::declare(self.root(), &self.options.state, order.declared.as_ref())?;

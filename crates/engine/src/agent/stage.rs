@@ -15,7 +15,7 @@ use greenroom_core::api::Received;
 use greenroom_core::image::{Manifest, fresh};
 use greenroom_core::rehearsal::Rehearsal;
 use greenroom_core::wire::{self, Answer, Command, What};
-use greenroom_core::{Changeset, ContentHash, changeset};
+use greenroom_core::{ContentHash, changeset};
 use greenroom_store::blobs::BlobStore as _;
 use greenroom_store::blobs::pack::Packer;
 
@@ -42,6 +42,7 @@ impl Agent {
         fits(&system, wanted)?;
         let exchange = Exchange::new(&*self.options.servers, &command.id)?;
         let _seat = self.seats.take(|| told.begin("waiting for room on the stage"));
+        greenroom_host::copy::expect_copy();
         told.begin("making a tree of the image");
         let shelf = Shelf::open(&self.options.state)?;
         let work = Work::new(&shelf, &command.id, &wanted.of)?;
@@ -166,7 +167,7 @@ fn send(exchange: &Exchange, state: &State, record: &Rehearsal, work: &Work) -> 
         let mut packer = Packer::new(BufWriter::new(file))?;
         for id in changesets {
             let changeset = state.changeset(&id).map_err(std::io::Error::other)?;
-            let encoded = encoded(&changeset);
+            let encoded = changeset::codec::encoded(&changeset);
             packer.put(id, encoded.len() as u64, &mut &*encoded)?;
             contents.extend(fresh(&changeset));
         }
@@ -189,12 +190,6 @@ fn send(exchange: &Exchange, state: &State, record: &Rehearsal, work: &Work) -> 
             std::io::Error::other(format!("{content} arrived as something else")),
         )),
     }
-}
-
-fn encoded(changeset: &Changeset) -> Vec<u8> {
-    let mut out = Vec::new();
-    changeset::codec::encode(changeset, &mut |piece| out.extend(piece));
-    out
 }
 
 /// Room for so many rehearsals of other hosts at a time.

@@ -17,8 +17,7 @@ use greenroom_core::{Changeset, ContentHash, Entry, Kind, api, changeset};
 use greenroom_store::blobs::BlobStore;
 
 use super::FleetError;
-use super::contents::read_manifest;
-use super::stage::read_changeset;
+use super::contents::{read_changeset, read_manifest};
 
 /// The largest text that is compared by its meaning, and the largest content that is searched for names, in bytes.
 const TEXT: u64 = 256 << 10;
@@ -129,7 +128,5 @@ pub(super) fn for_twin(
 }
 
 fn keep(blobs: &dyn BlobStore, changeset: &Changeset) -> Result<ContentHash, FleetError> {
-    let mut encoded = Vec::new();
-    changeset::codec::encode(changeset, &mut |piece| encoded.extend(piece));
-    Ok(blobs.put_bytes(&encoded)?)
+    Ok(blobs.put_bytes(&changeset::codec::encoded(changeset))?)
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use greenroom_core::image::{Manifest, advanced, contents, is_manifest};
 use greenroom_core::wire::{Command, Verb, What};
-use greenroom_core::{ContentHash, api, changeset};
+use greenroom_core::{Changeset, ContentHash, api, changeset};
 use greenroom_store::blobs::pack::{PackError, Packer, unpack};
 use greenroom_store::blobs::{BlobError, BlobStore};
 use greenroom_store::control::CommandState;
@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use super::stage::needed;
 use super::{Fleet, FleetError};
 
-/// The longest manifest, in bytes.
-const MANIFEST: u64 = 512 << 20;
+/// The longest changeset (a manifest is one) and the longest record of a rehearsal, in bytes.
+pub(super) const LONGEST: u64 = 512 << 20;
 
 /// The kind of document that says which manifest a command is sending the contents of.
 const OFFER: &str = "image-offer";
@@ -158,7 +158,7 @@ impl Fleet {
         if matches!(self.under_way(host, id).await?, Verb::Stage(_)) {
             return self.bring(stream).await;
         }
-        let manifest = self.offer(host, id).await?;
+        let manifest = self.offered_for(id).await?;
         self.with_blobs(move |blobs| {
             let wanted = contents(&read_manifest(blobs, manifest)?);
             received(blobs, stream, |name| wanted.contains_key(&name))
@@ -169,6 +169,10 @@ impl Fleet {
     /// The manifest that a host offered for a command that is under way.
     pub(super) async fn offer(&self, host: &str, id: &str) -> Result<ContentHash, FleetError> {
         self.under_way(host, id).await?;
+        self.offered_for(id).await
+    }
+
+    async fn offered_for(&self, id: &str) -> Result<ContentHash, FleetError> {
         let offer = self.read::<Offer>(OFFER, id, "the offer").await?;
         Ok(offer.ok_or_else(|| FleetError::Unknown(format!("{id} has no manifest yet")))?.manifest)
     }
@@ -181,9 +185,12 @@ impl Fleet {
 }
 
 pub(super) fn read_manifest(blobs: &dyn BlobStore, id: ContentHash) -> Result<Manifest, FleetError> {
-    let bytes = blobs.read_range(id, 0, MANIFEST)?;
-    let manifest = changeset::codec::decode(&bytes).ok().filter(is_manifest);
-    manifest.filter(|_| ContentHash::of(&bytes) == id).ok_or_else(|| BlobError::Absent(id).into())
+    Some(read_changeset(blobs, id)?).filter(is_manifest).ok_or_else(|| BlobError::Absent(id).into())
+}
+
+pub(super) fn read_changeset(blobs: &dyn BlobStore, id: ContentHash) -> Result<Changeset, FleetError> {
+    let bytes = blobs.read_range(id, 0, LONGEST)?;
+    changeset::codec::decode_named(&bytes, id).ok_or_else(|| BlobError::Absent(id).into())
 }
 
 fn absent(blobs: &dyn BlobStore, names: impl IntoIterator<Item = ContentHash>) -> Result<Vec<ContentHash>, BlobError> {
@@ -217,7 +224,7 @@ fn offered(
 ) -> Result<Vec<ContentHash>, FleetError> {
     let no = |what: &str| FleetError::usage(what, "control plane and agent may be of different versions");
     let mut came = None;
-    unpack(stream, blobs, |name, length| came.replace(name).is_none() && length <= MANIFEST)?;
+    unpack(stream, blobs, |name, length| came.replace(name).is_none() && length <= LONGEST)?;
     let came = came.ok_or_else(|| no("there is no manifest in it"))?;
     let Some(base) = since else {
         if came != manifest {
@@ -225,14 +232,12 @@ fn offered(
         }
         return Ok(absent(blobs, contents(&read_manifest(blobs, manifest)?).into_keys())?);
     };
-    let bytes = blobs.read_range(came, 0, MANIFEST)?;
+    let bytes = blobs.read_range(came, 0, LONGEST)?;
     let delta = changeset::codec::decode(&bytes).map_err(|error| no(&error.to_string()))?;
     let base = read_manifest(blobs, base)?;
     let whole = advanced(&base, &delta).filter(|whole| whole.id() == manifest);
     let whole = whole.ok_or_else(|| FleetError::refused("it does not lead from that image", "send all of it"))?;
-    let mut encoded = Vec::new();
-    changeset::codec::encode(&whole, &mut |piece| encoded.extend(piece));
-    blobs.put_bytes(&encoded)?;
+    blobs.put_bytes(&changeset::codec::encoded(&whole))?;
     if came != manifest {
         blobs.remove(came)?;
     }

@@ -13,12 +13,13 @@ use std::collections::BTreeMap;
 use greenroom_core::api::{self, HeldAt, OnImage};
 use greenroom_core::rehearsal::Rehearsal;
 use greenroom_core::wire::{self, Answer, Failed, Verb};
-use greenroom_core::{Changeset, ContentHash, changeset, image};
+use greenroom_core::{ContentHash, image};
 use greenroom_store::blobs::{BlobError, BlobStore};
 use greenroom_store::control::NewCommand;
 use serde::{Deserialize, Serialize};
 
 use super::alike::{Member, for_twin, groups, shareable};
+use super::contents::{LONGEST, read_changeset};
 use super::images::document;
 use super::rehearse::Order;
 use super::system::{Held, stranger};
@@ -361,15 +362,6 @@ pub(super) fn needed(blobs: &dyn BlobStore, staged: ContentHash) -> Result<Vec<C
         out.extend(image::fresh(&read_changeset(blobs, id)?).into_keys());
     }
     Ok(out)
-}
-
-/// The longest record of a rehearsal and the longest changeset, in bytes.
-const LONGEST: u64 = 512 << 20;
-
-pub(super) fn read_changeset(blobs: &dyn BlobStore, id: ContentHash) -> Result<Changeset, FleetError> {
-    let bytes = blobs.read_range(id, 0, LONGEST)?;
-    let changeset = changeset::codec::decode(&bytes).ok();
-    changeset.filter(|_| ContentHash::of(&bytes) == id).ok_or_else(|| BlobError::Absent(id).into())
 }
 
 #[cfg(test)]

@@ -139,12 +139,7 @@ pub fn system(root: &Path) -> Result<ImageOf, EngineError> {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         line.unwrap_or_default().trim_matches(['"', '\'']).to_owned()
     };
-    let mut stores = Vec::new();
-    for store in greenroom_core::policy::STORES {
-        if !tree.names(&store.path.into())?.is_empty() {
-            stores.push(store.path.to_owned());
-        }
-    }
+    let stores = crate::site::stores(&mut tree)?.into_iter().map(|store| store.path.to_owned()).collect();
     let identity = greenroom_host::parity::identity(root, greenroom_host::facts::is_live(root));
     Ok(ImageOf {
         distribution: format!("{} {}", value("ID"), value("VERSION_ID")).trim().to_owned(),

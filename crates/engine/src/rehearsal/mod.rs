@@ -58,7 +58,6 @@ pub fn rehearse(
     progress: &dyn Progress,
 ) -> Result<Rehearsal, EngineError> {
     let began = Instant::now();
-    copy::expect_copy();
     copy::sweep(&state.dir().join("copies")).map_err(EngineError::system("remove what killed rehearsals left"))?;
     let site = Site::look(&request.root, state.dir())?;
     let id = state.next_id("r")?;

@@ -171,8 +171,7 @@ impl Shelf {
             self.write(&manifest, &delta, &FromBoth { blobs: &fetched.blobs, tree: tree.map(Mutex::new), has })?;
         drop(shown);
         let tree = Layers { layers: std::iter::once(number).chain(under).collect() };
-        let mut encoded = Vec::new();
-        changeset::codec::encode(&manifest, &mut |piece| encoded.extend(piece));
+        let encoded = changeset::codec::encoded(&manifest);
         let path = self.manifest_path(id);
         write_durably(&path, &encoded).map_err(EngineError::file("write", path))?;
         let path = self.tree_path(id);
@@ -240,9 +239,8 @@ impl Shelf {
     fn manifest(&self, id: ContentHash) -> Result<Manifest, EngineError> {
         let path = self.manifest_path(id);
         let bytes = fs::read(&path).map_err(EngineError::file("read", &path))?;
-        let manifest = changeset::codec::decode(&bytes).ok().filter(is_manifest);
-        manifest
-            .filter(|_| ContentHash::of(&bytes) == id)
+        changeset::codec::decode_named(&bytes, id)
+            .filter(is_manifest)
             .ok_or_else(|| EngineError::Damaged { path, source: "it is not the manifest that its name says".into() })
     }
 

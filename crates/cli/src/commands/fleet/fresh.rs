@@ -2,8 +2,9 @@
 //!
 //! `greenroom status` without `--on` shows what the hosts last said by themselves, and asks nobody.
 
-use greenroom_core::api::{Hosts, RUN_WITHIN, Ran, Run};
+use greenroom_core::api::Hosts;
 use greenroom_core::path::Shown;
+use greenroom_net::client::Http;
 use serde_json::{Value, json};
 
 use super::super::counted;
@@ -25,7 +26,7 @@ pub(in crate::commands) fn run(global: &Global, args: &Status, on: &[String], ui
     argv.extend(args.full.then(|| "--full".to_owned()));
     argv.extend(args.scrub.then(|| "--scrub".to_owned()));
     let looked: Vec<Looked> = std::thread::scope(|scope| {
-        let asked: Vec<_> = hosts.iter().map(|host| scope.spawn(|| ask(global, host, &argv))).collect();
+        let asked: Vec<_> = hosts.iter().map(|host| scope.spawn(|| ask(&http, host, &argv))).collect();
         asked.into_iter().map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     if ui.json {
@@ -40,10 +41,8 @@ pub(in crate::commands) fn run(global: &Global, args: &Status, on: &[String], ui
     Ok(looked.iter().filter_map(|looked| looked.as_ref().err()).map(|failure| failure.code).max().unwrap_or(0))
 }
 
-fn ask(global: &Global, host: &str, argv: &[String]) -> Looked {
-    let run = Run { argv: argv.to_vec() };
-    let within = RUN_WITHIN + super::on::LATER;
-    let ran: Ran = crate::remote::open(global)?.post_within(&format!("/v1/hosts/{host}/run"), &run, within)?;
+fn ask(http: &Http, host: &str, argv: &[String]) -> Looked {
+    let ran = super::on::ask(http, host, argv.to_vec())?;
     if ran.code != 0 {
         let code = u8::try_from(ran.code).unwrap_or(crate::error::status::FAULT);
         let said = ran.stderr.trim().trim_start_matches("error: ").to_owned();

@@ -15,19 +15,22 @@ use crate::error::Failure;
 use crate::ui::Ui;
 
 /// The control plane gives up first, and says why.
-pub(super) const LATER: Duration = Duration::from_secs(15);
+const LATER: Duration = Duration::from_secs(15);
 
 /// Runs the command that was given, without `--on`, on one host, and shows what it shows there.
 pub(in crate::commands) fn run(global: &Global, host: &str, ui: &Ui) -> Result<u8, Failure> {
     let argv = crate::env::words_for_elsewhere();
-    let http = crate::remote::open(global)?;
-    let within = RUN_WITHIN + LATER;
-    let ran: Ran = http.post_within(&format!("/v1/hosts/{host}/run"), &Run { argv }, within)?;
+    let ran = ask(&crate::remote::open(global)?, host, argv)?;
     ui.print(&ran.stdout)?;
     if !ran.stderr.is_empty() {
         ui.say(ran.stderr.trim_end());
     }
     Ok(u8::try_from(ran.code).unwrap_or(crate::error::status::FAULT))
+}
+
+/// Has a command run on a host.
+pub(super) fn ask(http: &Http, host: &str, argv: Vec<String>) -> Result<Ran, Failure> {
+    Ok(http.post_within(&format!("/v1/hosts/{host}/run"), &Run { argv }, RUN_WITHIN + LATER)?)
 }
 
 /// `greenroom rehearse --on …`

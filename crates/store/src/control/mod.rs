@@ -47,8 +47,8 @@ mod sagas;
 mod schema;
 mod watch;
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 pub use agents::{Agent, Certificate, NewStatus, Standing};
@@ -60,7 +60,7 @@ pub use reports::{NewReport, Report};
 pub use sagas::{Fence, Lease, Saga, Step};
 pub use watch::{Hint, Subject, Watch};
 
-use crate::db::{Address, Pool, Value, Work, values};
+use crate::db::{Address, Pool, Value, Work, make_private, private_lock, values};
 
 /// Milliseconds since 1970, UTC.
 pub type Millis = i64;
@@ -158,9 +158,13 @@ impl Control {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(io("make the directory", dir))?;
         let path = dir.join("control.db");
-        // SQLite would make it with the umask's mode; its other files take over the mode of this one.
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        file.map_err(io("open", &path))?;
+        // SQLite waits for nobody while a database is switched to WAL; whoever else opens it at that time would be told
+        // that it is locked.
+        let lock_path = dir.join("control.lock");
+        let lock = private_lock(&lock_path).map_err(io("open", &lock_path))?;
+        let locking = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
+        let _opening = locking.await.map_err(std::io::Error::other).flatten().map_err(io("lock", &lock_path))?;
+        make_private(&path).map_err(io("make", &path))?;
         let place = path.display().to_string();
         Self::ready(Self { pool: Pool::sqlite(&path), place, hints: watch::Hints::here() }).await
     }

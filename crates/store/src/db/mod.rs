@@ -20,7 +20,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Database, Postgres, Row as _, SqlSafeStr, Sqlite, Transaction};
 
-pub(crate) use open::{Address, block_on, format, set_format, sqlite_options};
+pub(crate) use open::{Address, block_on, format, make_private, private_lock, set_format, sqlite_options};
 pub(crate) use pool::Pool;
 
 /// A value of a statement.

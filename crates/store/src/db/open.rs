@@ -1,6 +1,9 @@
 //! Where a database is, and how a connection to it is set up.
 
+use std::fs::{File, OpenOptions};
 use std::future::Future;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::pin::pin;
 use std::str::FromStr as _;
@@ -54,6 +57,21 @@ pub(crate) fn sqlite_options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .pragma("trusted_schema", "OFF")
         .disable_statement_logging()
+}
+
+/// Makes the file of an SQLite database, mode 0600, unless it is there; SQLite would make it with the umask's mode, and its
+/// other files take over this one's. One that is there is not opened: closing it again would take away all locks that
+/// SQLite has on it in this process.
+pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(|_| ()),
+    }
+}
+
+/// A file of which the flock(2) is what matters, mode 0600.
+pub(crate) fn private_lock(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// Waits for `work` on this thread. SQLite's connections need no runtime: each has a thread of its own, which wakes this one.

@@ -14,8 +14,8 @@
 //! mends that.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +26,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::head::{self, Anchor, Head};
 use super::sql::wrap;
 use super::{LedgerError, ids};
-use crate::db::{Work, block_on, sqlite_options};
+use crate::db::{Work, block_on, make_private, private_lock, sqlite_options};
 
 /// The format of the database, in SQLite's user_version.
 const FORMAT: i64 = 1;
@@ -80,10 +80,14 @@ impl Files {
             path: dir.into(),
             source,
         })?;
-        let lock = private_file(&dir.join("ledger.lock"))?;
-        // SQLite would make it with the umask's mode; its journals take over the mode of this file.
+        let io = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| LedgerError::Io { what, path, source }
+        };
+        let path = dir.join("ledger.lock");
+        let lock = private_lock(&path).map_err(io("open", &path))?;
         let path = dir.join("ledger.db");
-        private_file(&path)?;
+        make_private(&path).map_err(io("make", &path))?;
         let db = wrap("open", &place(dir), sqlite_options(&path).connect().await)?;
         let files = Self { dir: dir.into(), lock: Some(lock), db: Mutex::new(Some(db)) };
         files.make().await?;
@@ -252,15 +256,4 @@ fn needs_recovery(error: &LedgerError) -> bool {
     // The lower byte of SQLite's extended code is the code.
     let code = error.code().and_then(|code| code.parse::<i32>().ok());
     code.is_some_and(|code| matches!(code & 0xff, READ_ONLY | CANNOT_OPEN))
-}
-
-fn private_file(path: &Path) -> Result<File, LedgerError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|source| LedgerError::Io { what: "open", path: path.into(), source })
 }

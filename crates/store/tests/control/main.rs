@@ -85,6 +85,24 @@ fn sqlite_conforms() {
     run(conformance(&Home::Sqlite(dir.path().join("deep/state"))));
 }
 
+/// The switch to WAL is nothing that SQLite waits for: whoever came second was told that the database is locked.
+#[test]
+fn many_who_make_one_state_at_once_wait_for_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    run(async {
+        for round in 0..40 {
+            let home = dir.path().join(round.to_string());
+            let opened: Vec<_> = (0..6)
+                .map(|_| home.clone())
+                .map(|home| tokio::spawn(async move { Control::open(&home).await }))
+                .collect();
+            for opened in opened {
+                opened.await.unwrap().unwrap().close().await;
+            }
+        }
+    });
+}
+
 #[test]
 fn postgres_conforms() {
     greenroom_testkit::need_root!();

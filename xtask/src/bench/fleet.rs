@@ -1,6 +1,7 @@
 //! 200 files on three hosts, against Ansible and pyinfra over SSH; nothing to do there; and the way back.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -159,9 +160,14 @@ impl<'a> Peers<'a> {
         took(command.env("HOME", self.dir))
     }
 
+    /// The files, and what Ansible leaves on a host, which would be drift.
     fn remove(&self) -> Result<()> {
         for host in self.fleet.hosts() {
             fs::remove_dir_all(host.path(TO)).context("cannot remove the files")?;
+            match fs::remove_dir_all(host.path("root/.ansible")) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).context("cannot clean up"),
+                _ => (),
+            }
         }
         Ok(())
     }

@@ -43,8 +43,8 @@ impl Agent {
         let mut sent = 0;
         for _ in 0..TRIES {
             let missing = offer(&exchange, &now.manifest, last.as_ref())?;
-            let changed = self.send_missing(&exchange, &now, &missing, wanted.limit_rate, &told)?;
-            sent += missing.iter().filter(|one| !changed.contains(one)).filter_map(|one| size(&now, one)).sum::<u64>();
+            let (changed, bytes) = self.send_missing(&exchange, &now, &missing, wanted.limit_rate, &told)?;
+            sent += bytes;
             if changed.is_empty() {
                 return self.keep_image(&now, sent);
             }
@@ -59,6 +59,7 @@ impl Agent {
         self.keep_image(&now, sent)
     }
 
+    /// What was something else when it was read, and how many bytes of the others went.
     fn send_missing(
         &self,
         exchange: &Exchange,
@@ -66,7 +67,7 @@ impl Agent {
         missing: &[ContentHash],
         limit: Option<u64>,
         told: &Told<'_>,
-    ) -> Result<BTreeSet<ContentHash>, EngineError> {
+    ) -> Result<(BTreeSet<ContentHash>, u64), EngineError> {
         let mut places = places(&now.manifest);
         let mut here: Vec<Here> = missing
             .iter()
@@ -85,7 +86,9 @@ impl Agent {
                 told.begin(&format!("{} of {} MiB", done >> 20, all >> 20));
             }
         };
-        exchange.send(self.root(), &here, limit, &say)
+        let changed = exchange.send(self.root(), &here, limit, &say)?;
+        let sent = here.iter().filter(|one| !changed.contains(&one.content)).map(|one| one.size).sum();
+        Ok((changed, sent))
     }
 
     /// The manifest that was sent last, when it is the one that the control plane has.
@@ -123,11 +126,6 @@ fn offer(exchange: &Exchange, now: &Manifest, last: Option<&Manifest>) -> Result
         Err(EngineError::Refused { .. }) => exchange.manifest(now, None),
         other => other,
     }
-}
-
-fn size(now: &Present, content: &ContentHash) -> Option<u64> {
-    let mut nodes = now.manifest.entries().iter().filter_map(|entry| entry.after.as_deref());
-    nodes.find(|node| node.content().as_ref() == Some(content)).map(greenroom_core::Node::size)
 }
 
 fn paths_of(now: &Present, contents: &BTreeSet<ContentHash>) -> BTreeSet<greenroom_core::TreePath> {

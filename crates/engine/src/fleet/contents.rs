@@ -13,7 +13,7 @@ use std::sync::Arc;
 use greenroom_core::image::{Manifest, advanced, contents, is_manifest};
 use greenroom_core::wire::{Command, Verb, What};
 use greenroom_core::{Changeset, ContentHash, api, changeset};
-use greenroom_store::blobs::pack::{PackError, Packer, unpack};
+use greenroom_store::blobs::pack::{PackError, Packer, Unpacked, unpack};
 use greenroom_store::blobs::{BlobError, BlobStore};
 use greenroom_store::control::CommandState;
 use serde::{Deserialize, Serialize};
@@ -103,7 +103,7 @@ impl Fleet {
     /// # Errors
     /// The contents'.
     pub async fn missing(&self, names: Vec<ContentHash>) -> Result<Vec<ContentHash>, FleetError> {
-        self.with_blobs(move |blobs| Ok(absent(blobs, names)?)).await
+        self.with_blobs(move |blobs| Ok(absent(blobs, names.into_iter().map(|name| (name, None)))?)).await
     }
 
     /// Stores contents that a person brings.
@@ -111,7 +111,13 @@ impl Fleet {
     /// # Errors
     /// The stream's, the contents'.
     pub async fn bring(&self, stream: impl Read + Send + 'static) -> Result<api::Received, FleetError> {
-        self.with_blobs(move |blobs| received(blobs, stream, |_| true)).await
+        self.with_blobs(move |blobs| {
+            let unpacked = unpack(stream, blobs, |_, _| true);
+            // What came before the stream broke need not come again.
+            blobs.sync()?;
+            Ok(received(unpacked?))
+        })
+        .await
     }
 
     /// Takes the manifest that a host offers for a command, or what leads to it from `since`; what of its contents is to be sent.
@@ -146,6 +152,7 @@ impl Fleet {
     }
 
     /// Stores the contents that a host sends for the manifest that it offered; of a stage, what its rehearsal did, whatever that is.
+    /// Those of an image are being made durable while others come; [`image_is_here`] waits for it.
     ///
     /// # Errors
     /// It sends something else; the stream's, the contents'.
@@ -159,11 +166,15 @@ impl Fleet {
             return self.bring(stream).await;
         }
         let manifest = self.offered_for(id).await?;
-        self.with_blobs(move |blobs| {
+        let unpacked = self.with_blobs(move |blobs| {
             let wanted = contents(&read_manifest(blobs, manifest)?);
-            received(blobs, stream, |name| wanted.contains_key(&name))
-        })
-        .await
+            Ok(unpack(stream, blobs, |name, _| wanted.contains_key(&name)))
+        });
+        let unpacked = unpacked.await?;
+        let blobs = Arc::clone(&self.blobs);
+        // What goes wrong goes wrong again where it is waited for.
+        tokio::task::spawn_blocking(move || drop(blobs.sync()));
+        Ok(received(unpacked?))
     }
 
     /// The manifest that a host offered for a command that is under way.
@@ -193,26 +204,31 @@ pub(super) fn read_changeset(blobs: &dyn BlobStore, id: ContentHash) -> Result<C
     changeset::codec::decode_named(&bytes, id).ok_or_else(|| BlobError::Absent(id).into())
 }
 
-fn absent(blobs: &dyn BlobStore, names: impl IntoIterator<Item = ContentHash>) -> Result<Vec<ContentHash>, BlobError> {
+/// What is not here. Of one whose length is known less may be here: a power cut came before it was durable.
+fn absent(
+    blobs: &dyn BlobStore,
+    names: impl IntoIterator<Item = (ContentHash, Option<u64>)>,
+) -> Result<Vec<ContentHash>, BlobError> {
     let mut out = Vec::new();
-    for name in names {
-        if !blobs.contains(name)? {
+    for (name, length) in names {
+        let found = blobs.length(name)?;
+        if found.is_none() || length.is_some() && found != length {
             out.push(name);
         }
     }
     Ok(out)
 }
 
-fn received(
+/// What of these contents of images is not here.
+fn missing(
     blobs: &dyn BlobStore,
-    stream: impl Read,
-    mut wanted: impl FnMut(ContentHash) -> bool,
-) -> Result<api::Received, FleetError> {
-    let unpacked = unpack(stream, blobs, |name, _| wanted(name));
-    // What came before the stream broke need not come again.
-    blobs.sync()?;
-    let unpacked = unpacked?;
-    Ok(api::Received { stored: unpacked.stored, changed: unpacked.changed })
+    contents: impl IntoIterator<Item = (ContentHash, u64)>,
+) -> Result<Vec<ContentHash>, BlobError> {
+    absent(blobs, contents.into_iter().map(|(name, length)| (name, Some(length))))
+}
+
+fn received(unpacked: Unpacked) -> api::Received {
+    api::Received { stored: unpacked.stored, changed: unpacked.changed }
 }
 
 /// Reads what is offered, and says what of it is missing.
@@ -230,7 +246,7 @@ fn offered(
         if came != manifest {
             return Err(no("it is another manifest than was promised"));
         }
-        return Ok(absent(blobs, contents(&read_manifest(blobs, manifest)?).into_keys())?);
+        return Ok(missing(blobs, contents(&read_manifest(blobs, manifest)?))?);
     };
     let bytes = blobs.read_range(came, 0, LONGEST)?;
     let delta = changeset::codec::decode(&bytes).map_err(|error| no(&error.to_string()))?;
@@ -243,10 +259,11 @@ fn offered(
     }
     // What the last image has is here.
     let known = contents(&base);
-    Ok(absent(blobs, contents(&delta).into_keys().filter(|name| !known.contains_key(name)))?)
+    Ok(missing(blobs, contents(&delta).into_iter().filter(|(name, _)| !known.contains_key(name)))?)
 }
 
-/// What of a manifest's contents is not here.
-pub(super) fn incomplete(blobs: &dyn BlobStore, manifest: ContentHash) -> Result<Vec<ContentHash>, FleetError> {
-    Ok(absent(blobs, contents(&read_manifest(blobs, manifest)?).into_keys())?)
+/// Whether all that an image needs is here, and stays.
+pub(super) fn image_is_here(blobs: &dyn BlobStore, manifest: ContentHash) -> Result<bool, FleetError> {
+    blobs.sync()?;
+    Ok(missing(blobs, contents(&read_manifest(blobs, manifest)?))?.is_empty())
 }

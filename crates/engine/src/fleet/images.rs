@@ -11,7 +11,7 @@ use greenroom_store::control::Millis;
 use greenroom_store::ledger::{Draft, Filter, Ledger as _};
 use serde::{Deserialize, Serialize};
 
-use super::contents::incomplete;
+use super::contents::image_is_here;
 use super::{Asker, Fleet, FleetError, answer, command, subject};
 
 /// The kinds of documents.
@@ -159,7 +159,7 @@ impl Fleet {
         // One that was never offered, or whose command is done, is nothing.
         let Ok(offered) = self.offer(host, id).await else { return Ok(()) };
         let manifest = *manifest;
-        if offered != manifest || !self.with_blobs(move |blobs| incomplete(blobs, manifest)).await?.is_empty() {
+        if offered != manifest || !self.with_blobs(move |blobs| image_is_here(blobs, manifest)).await? {
             return Ok(());
         }
         let Some(command) = self.control.command(id).await? else { return Ok(()) };

@@ -39,6 +39,8 @@ pub struct DirBlobs {
     layers: Layers,
     /// Whether something got a name since the last flush, or was found that somebody else may not have flushed.
     dirty: AtomicBool,
+    /// Held by whoever flushes.
+    flushing: Mutex<()>,
 }
 
 impl DirBlobs {
@@ -50,7 +52,13 @@ impl DirBlobs {
         let made = make_dir(dir).and_then(|()| make_dir(&dir.join(TMP)));
         made.map_err(|source| BlobError::Io { what: "make the directory", path: dir.into(), source })?;
         let layers = Layers::new(dir.join(LAYERS));
-        Ok(Self { dir: dir.into(), scratch: Mutex::default(), layers, dirty: AtomicBool::new(false) })
+        Ok(Self {
+            dir: dir.into(),
+            scratch: Mutex::default(),
+            layers,
+            dirty: AtomicBool::new(false),
+            flushing: Mutex::default(),
+        })
     }
 
     /// Where a blob of its own is or would be. What is there is *unchecked*.
@@ -140,6 +148,15 @@ impl BlobStore for DirBlobs {
         Ok(hash)
     }
 
+    fn put_promised(&self, reader: &mut dyn Read, promised: ContentHash) -> Result<bool, BlobError> {
+        let (staged, hash) = self.stage(reader)?;
+        if hash != promised {
+            return Ok(false);
+        }
+        self.publish(CWD, &staged.0, hash)?;
+        Ok(true)
+    }
+
     fn adopt_link(&self, dir: BorrowedFd<'_>, source: &Path, hash: ContentHash) -> Result<(), BlobError> {
         use rustix::fs::{FileType, chmodat, chownat, statat};
         let failed = |error: Errno| BlobError::Io { what: "look at", path: source.into(), source: error.into() };
@@ -206,17 +223,20 @@ impl BlobStore for DirBlobs {
         Ok(bytes)
     }
 
-    fn contains(&self, hash: ContentHash) -> Result<bool, BlobError> {
+    fn length(&self, hash: ContentHash) -> Result<Option<u64>, BlobError> {
         let path = self.path(hash);
-        let mut there = path.try_exists().map_err(|source| BlobError::Io { what: "look for", path, source })?;
-        if !there {
-            let mut all = self.layers.pending();
-            all.extend(self.layers.named(true)?);
-            // One that cannot be used has nothing for anybody.
-            there = all.iter().any(|layer| layer.length(hash).is_ok_and(|length| length.is_some()));
-        }
-        self.dirty.fetch_or(there, Ordering::Relaxed);
-        Ok(there)
+        let length = match std::fs::symlink_metadata(&path) {
+            Ok(meta) => Some(meta.len()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let mut all = self.layers.pending();
+                all.extend(self.layers.named(true)?);
+                // One that cannot be used has nothing for anybody.
+                all.iter().find_map(|layer| layer.length(hash).ok().flatten())
+            }
+            Err(source) => return Err(BlobError::Io { what: "look for", path, source }),
+        };
+        self.dirty.fetch_or(length.is_some(), Ordering::Relaxed);
+        Ok(length)
     }
 
     fn remove(&self, hash: ContentHash) -> Result<bool, BlobError> {
@@ -238,6 +258,8 @@ impl BlobStore for DirBlobs {
     }
 
     fn sync(&self) -> Result<(), BlobError> {
+        // Whoever has nothing new may count on what another thread is flushing.
+        let _alone = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         // A flush takes along whatever else was written on this file system: none without need.
         if !self.dirty.swap(false, Ordering::Relaxed) {
             return Ok(());

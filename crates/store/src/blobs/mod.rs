@@ -97,6 +97,12 @@ pub trait BlobStore: Send + Sync {
     /// [`BlobError::Io`], and [`BlobError::Stream`] for the reader's own failure.
     fn put_reader(&self, reader: &mut dyn Read) -> Result<ContentHash, BlobError>;
 
+    /// Stores all that `reader` gives, if that is what was promised; gives false, and stores nothing, when it is something else.
+    ///
+    /// # Errors
+    /// As [`put_reader`](Self::put_reader).
+    fn put_promised(&self, reader: &mut dyn Read, promised: ContentHash) -> Result<bool, BlobError>;
+
     /// Takes over the regular file `source` in `dir`, which the caller hashed, without copying it where that is possible.
     ///
     /// The caller gives the file's inode away: its owner becomes this process, its mode 0400, and whoever writes into it
@@ -135,11 +141,19 @@ pub trait BlobStore: Send + Sync {
     /// [`BlobError::Absent`], [`BlobError::Io`].
     fn read_range(&self, hash: ContentHash, from: u64, length: u64) -> Result<Vec<u8>, BlobError>;
 
+    /// The length in bytes of the blob of this name; `None`: there is none. Its content is not looked at.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    fn length(&self, hash: ContentHash) -> Result<Option<u64>, BlobError>;
+
     /// Whether a blob of this name is there. Its content is not looked at.
     ///
     /// # Errors
     /// [`BlobError::Io`].
-    fn contains(&self, hash: ContentHash) -> Result<bool, BlobError>;
+    fn contains(&self, hash: ContentHash) -> Result<bool, BlobError> {
+        Ok(self.length(hash)?.is_some())
+    }
 
     /// Removes a blob; false when there was none.
     ///

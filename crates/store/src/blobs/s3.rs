@@ -146,16 +146,6 @@ impl S3Blobs {
     fn scratch_failed(&self, source: io::Error) -> BlobError {
         BlobError::Io { what: "write a file in", path: self.scratch.clone(), source }
     }
-
-    /// Length of the object, if there is one.
-    fn length(&self, hash: ContentHash) -> Result<Option<u64>, BlobError> {
-        match self.block_on(self.bucket.head(&self.key(hash))) {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.failed("look for", hash, error)),
-        }
-    }
-
     /// Sends what `file` has from its beginning.
     fn send(&self, file: &mut File, hash: ContentHash, length: u64) -> Result<(), BlobError> {
         if self.length(hash)? == Some(length) {
@@ -246,6 +236,14 @@ impl BlobStore for S3Blobs {
         Ok(hash)
     }
 
+    fn put_promised(&self, reader: &mut dyn Read, promised: ContentHash) -> Result<bool, BlobError> {
+        let (mut file, hash, length) = self.stage(reader)?;
+        if hash == promised {
+            self.send(&mut file, hash, length)?;
+        }
+        Ok(hash == promised)
+    }
+
     fn adopt_link(&self, dir: BorrowedFd<'_>, source: &Path, hash: ContentHash) -> Result<(), BlobError> {
         let mut file = open_regular(dir, source)?;
         let (mut staged, found, length) = self.stage(&mut file)?;
@@ -280,8 +278,12 @@ impl BlobStore for S3Blobs {
         bytes.map(|bytes| bytes.to_vec()).map_err(|error| self.failed("fetch", hash, error))
     }
 
-    fn contains(&self, hash: ContentHash) -> Result<bool, BlobError> {
-        Ok(self.length(hash)?.is_some())
+    fn length(&self, hash: ContentHash) -> Result<Option<u64>, BlobError> {
+        match self.block_on(self.bucket.head(&self.key(hash))) {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.failed("look for", hash, error)),
+        }
     }
 
     fn remove(&self, hash: ContentHash) -> Result<bool, BlobError> {

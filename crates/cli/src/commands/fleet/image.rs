@@ -12,8 +12,20 @@ use crate::args::{self, Global, ImageWhat};
 use crate::error::{Failure, status};
 use crate::ui::{Tone, Ui};
 
-/// How often it is asked whether it is over.
-const LOOK: Duration = Duration::from_millis(250);
+/// The first and the longest time between two questions whether it is over.
+const LOOK: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
+
+/// Asks until there is an answer; ever less often, as what takes long has time.
+fn until<T>(mut ask: impl FnMut() -> Result<Option<T>, Failure>) -> Result<T, Failure> {
+    let [mut pause, longest] = LOOK;
+    loop {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 5 / 4).min(longest);
+    }
+}
 
 pub(in crate::commands) fn run(global: &Global, args: &args::Image, on: &[String], ui: &Ui) -> Result<u8, Failure> {
     let http = crate::remote::open(global)?;
@@ -32,13 +44,7 @@ pub(in crate::commands) fn run(global: &Global, args: &args::Image, on: &[String
 fn update(http: &Http, wanted: &NewImages, ui: &Ui) -> Result<u8, Failure> {
     let begun: Begun = http.post("/v1/images", wanted)?;
     ui.say(&format!("{} of {}", begun.id, begun.hosts.join(", ")));
-    let run = loop {
-        let run: ImageRun = http.get(&format!("/v1/images/{}", begun.id))?;
-        if run.over {
-            break run;
-        }
-        std::thread::sleep(LOOK);
-    };
+    let run = until(|| Ok(Some(http.get::<ImageRun>(&format!("/v1/images/{}", begun.id))?).filter(|run| run.over)))?;
     if ui.json {
         ui.object(&run)?;
     } else {
@@ -104,13 +110,10 @@ pub(in crate::commands) fn rebuild(global: &Global, args: &args::Rebuild, ui: &U
     let wanted = NewRebuild { host: args.host.clone(), of: args.of.clone(), why: args.why.clone() };
     let begun: Begun = http.post("/v1/rebuilds", &wanted)?;
     ui.say(&format!("{}: {} becomes what {} is on record", begun.id, args.host, args.of));
-    let rebuild = loop {
+    let rebuild = until(|| {
         let rebuild: Rebuilding = http.get(&format!("/v1/rebuilds/{}", begun.id))?;
-        if !matches!(rebuild.now, OnRebuild::Running) {
-            break rebuild;
-        }
-        std::thread::sleep(LOOK);
-    };
+        Ok(Some(rebuild).filter(|rebuild| !matches!(rebuild.now, OnRebuild::Running)))
+    })?;
     if ui.json {
         ui.object(&rebuild)?;
     } else {

@@ -149,9 +149,15 @@ fn a_host_writes_what_it_is_asked_for_and_nothing_else() {
     // What has arrived is not asked for again.
     let missing: Missing = web1.send(&offer, &*body).unwrap();
     assert_eq!(missing.missing, [ContentHash::of(b"one")]);
-    web1.send::<Received>(&path("contents"), &*packed(&[(b"one", b"one")])).unwrap();
+    // Of which a power cut left less than there was is.
+    let two = world.blobs.path(ContentHash::of(b"two"));
+    std::fs::set_permissions(&two, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(&two, b"tw").unwrap();
+    assert_eq!(web1.send::<Missing>(&offer, &*body).unwrap().missing.len(), 2);
+    web1.send::<Received>(&path("contents"), &*packed(&[(b"one", b"one"), (b"two", b"two")])).unwrap();
     world.answered("web1", &command, imaged);
     assert_eq!(listed(), 1);
+    world.blobs.verify(ContentHash::of(b"two")).unwrap();
     // The command is over.
     assert_eq!(status(web1.send::<Missing>(&offer, &*body)), 404);
     // The directory lives as long as the world.

@@ -75,7 +75,18 @@ fn conformance(store: &dyn BlobStore, files: &Path) {
     assert!(store.remove(hello).unwrap() && !store.contains(hello).unwrap());
     assert_eq!(store.put_bytes(b"hello").unwrap(), hello);
 
+    let promised = ContentHash::of(b"promised");
+    assert!(!store.put_promised(&mut &b"other"[..], promised).unwrap() && !store.contains(promised).unwrap());
+    assert!(!store.contains(ContentHash::of(b"other")).unwrap());
+    for _ in 0..2 {
+        assert!(store.put_promised(&mut &b"promised"[..], promised).unwrap());
+    }
+    assert_eq!(content(store, promised), b"promised");
+    let lengths = [empty, promised, ContentHash::of(&big), absent].map(|hash| store.length(hash).unwrap());
+    assert_eq!(lengths, [Some(0), Some(8), Some(1_000_003), None]);
+
     let before = hashes(store);
+    assert!(matches!(store.put_promised(&mut Failing(300_000), absent), Err(BlobError::Stream { .. })));
     assert!(matches!(store.put_reader(&mut Failing(300_000)), Err(BlobError::Stream { .. })));
     assert_eq!(hashes(store), before);
 }

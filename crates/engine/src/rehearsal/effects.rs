@@ -1,5 +1,6 @@
 //! What the change did, in the terms of a person: packages, users, services, run-time state.
 
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::thread::JoinHandle;
 
@@ -26,12 +27,13 @@ pub(super) struct Watch {
 /// One look, taken or being taken.
 enum Look {
     Taken(Option<Runtime>),
-    UnderWay(JoinHandle<Runtime>),
+    UnderWay(JoinHandle<Option<Runtime>>),
 }
 
 impl Look {
-    fn begin(namespace: OwnedFd) -> Self {
-        Self::UnderWay(std::thread::spawn(move || Runtime::read_netns(namespace.as_fd())))
+    /// A look into a namespace; making one takes the kernel milliseconds, for which nobody else has to wait.
+    fn begin(namespace: impl FnOnce() -> io::Result<OwnedFd> + Send + 'static) -> Self {
+        Self::UnderWay(std::thread::spawn(move || Some(Runtime::read_netns(namespace().ok()?.as_fd()))))
     }
 
     fn of(booted: &Booted) -> Self {
@@ -41,7 +43,7 @@ impl Look {
     fn wait(self) -> Option<Runtime> {
         match self {
             Self::Taken(runtime) => runtime,
-            Self::UnderWay(thread) => thread.join().ok(),
+            Self::UnderWay(thread) => thread.join().ok().flatten(),
         }
     }
 }
@@ -50,7 +52,7 @@ impl Watch {
     pub(super) fn start(hand: &Stagehand<'_>, outside: &Outside) -> Self {
         let before = match (hand.booted(), &outside.network) {
             (Some(booted), _) => Look::of(booted),
-            (None, Some(_)) => Network::untouched().map_or(Look::Taken(None), Look::begin),
+            (None, Some(_)) => Look::begin(Network::untouched),
             (None, None) => Look::Taken(None),
         };
         Self { before }
@@ -74,7 +76,10 @@ impl Watch {
     pub(super) fn finish(self, hand: &Stagehand<'_>, outside: &Outside) -> Watched {
         let after = match (hand.booted(), &outside.network) {
             (Some(booted), _) => Look::of(booted),
-            (None, Some(network)) => network.namespace.try_clone().map_or(Look::Taken(None), Look::begin),
+            (None, Some(network)) => {
+                let namespace = network.namespace.try_clone();
+                Look::begin(move || namespace)
+            }
             (None, None) => Look::Taken(None),
         };
         Watched { before: self.before, after }

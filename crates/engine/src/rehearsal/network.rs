@@ -29,10 +29,13 @@ impl Outside {
         if net == Net::Host {
             return Ok(out);
         }
-        let network = Network::new(PORT).map_err(EngineError::system("make a network namespace for the copy"))?;
-        if net == Net::Packages {
+        // The kernel takes its time; the sources are read meanwhile.
+        let making = std::thread::spawn(|| Network::new(PORT));
+        let found = (net == Net::Packages).then(|| package_sources(root));
+        let made = making.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let network = made.map_err(EngineError::system("make a network namespace for the copy"))?;
+        if let Some(found) = found {
             let mut entries = allow.to_vec();
-            let found = package_sources(root);
             out.problems = found.problems;
             for source in found.destinations {
                 match Destination::new(&source.host, source.port) {

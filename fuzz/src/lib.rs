@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use greenroom_core::change::ChangeFile;
 use greenroom_core::changeset::{Changeset, codec};
 use greenroom_core::system::{Declaration, Files, Unsound};
-use greenroom_core::wire::{FromAgent, ToAgent, Verb, from_afar};
+use greenroom_core::wire::{FromAgent, Heard, ToAgent, Verb, from_afar};
 use greenroom_core::{TreePath, api};
 use greenroom_net::egress;
 use greenroom_net::tls::Authority;
@@ -49,6 +49,10 @@ fn stays<T: Serialize + DeserializeOwned + PartialEq>(data: &[u8]) -> Option<T> 
 /// What control plane and agents say, and which commands a control plane may send.
 pub fn wire(data: &[u8]) {
     stays::<FromAgent>(data);
+    if let Ok(text) = std::str::from_utf8(data) {
+        let read = Heard::read(text);
+        assert_eq!(matches!(read, Ok(Heard::All(_))), serde_json::from_slice::<ToAgent>(data).is_ok());
+    }
     if let Some(ToAgent::Do(command)) = stays::<ToAgent>(data)
         && let Verb::Run { argv } = &command.verb
         && from_afar(argv).is_ok()

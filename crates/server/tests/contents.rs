@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use greenroom_core::api::{
-    Begun, Contents, Enrol, Enrolled, HeldAt, Images, Missing, NewImages, NewRehearsal, OnHost, Received, Rehearsal,
+    Begun, Contents, Enrol, Enrolled, HeldAt, Images, Missing, NewChange, NewImages, NewRehearsal, OnHost, Received,
+    Rehearsal,
 };
 use greenroom_core::changeset::codec::encoded;
 use greenroom_core::image::manifest;
-use greenroom_core::wire::{Answer, Command, Rehearse, Sent, Staged, Verb, What};
+use greenroom_core::wire::{Answer, Command, PROTOCOL, Rehearse, Sent, Staged, Verb, What};
 use greenroom_core::{ContentHash, Kind, Mtime, Node};
 use greenroom_engine::fleet::Fleet;
 use greenroom_net::client::{Http, HttpError, Url};
@@ -200,7 +201,10 @@ fn a_stage_has_an_image_for_its_command_and_the_host_what_the_rehearsal_did() {
     let world = World::new();
     let [web1, web2, stage1] = ["web1", "web2", "stage1"].map(|host| {
         let agent = world.agent(host);
-        world.runtime.block_on(world.fleet.control().hold_agent(host, "test", "1", world.fleet.now())).unwrap();
+        world
+            .runtime
+            .block_on(world.fleet.control().hold_agent(host, "test", ("1", PROTOCOL), world.fleet.now()))
+            .unwrap();
         agent
     });
     let secret = world.blobs.put_bytes(b"a secret of web2").unwrap();
@@ -252,6 +256,28 @@ fn a_stage_has_an_image_for_its_command_and_the_host_what_the_rehearsal_did() {
     assert_eq!(status(fetch(&stage1, &command, image.id())), 404);
     assert_eq!(status(stage1.send::<Received>(&path("contents"), &*brings)), 404);
     the_host_reads_it(&world, &web1, &web2, &record, &[secret, image.id(), ContentHash::of(b"one")]);
+    an_older_agent_is_not_told(&world, &run.id);
+}
+
+/// The agent was put back to an older one since the rehearsal.
+fn an_older_agent_is_not_told(world: &World, id: &str) {
+    let apply = |protocol| {
+        let (control, now) = (world.fleet.control(), world.fleet.now());
+        world.runtime.block_on(control.hold_agent("web1", "test", ("0.9", protocol), now)).unwrap();
+        let wanted = NewChange { rehearsal: id.to_owned(), ..NewChange::default() };
+        world.person.post::<Begun>("/v1/changes", &wanted)
+    };
+    match apply(1) {
+        Err(HttpError::Status { status: 409, body, .. }) => {
+            assert!(
+                body.contains("web1's agent is of version 0.9 and cannot apply what was rehearsed on a stage"),
+                "{body}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(world.runtime.block_on(world.fleet.control().host_locks()).unwrap().is_empty());
+    assert_eq!(apply(PROTOCOL).unwrap().hosts, ["web1"]);
 }
 
 /// The host that it is for reads the record and what it brings, for its part of a change, and none of `others`.

@@ -10,23 +10,35 @@
 //! # Reports
 //! What happens on the host by itself (its ledger's entries) goes the other way, numbered; the control plane says up to which
 //! number it has them, and the agent sends those after it again when they meet again.
+//!
+//! # Versions
+//! The agent says first which version of this language it speaks. A control plane takes those from [`OLDEST`] to its own
+//! [`PROTOCOL`], so it is never older than its agents, and sends each what it knows ([`Verb::since`]). An agent that is sent
+//! more all the same says that it does not know it ([`Heard`]); it never does what it knows only a part of.
 
 mod afar;
 mod answer;
+mod heard;
 mod order;
+mod since;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::answer::{Answer, Class, Failed};
+pub use self::heard::Heard;
 pub use self::order::{
     Boot, Declared, DeclaredTest, Image, ImageOf, MAX_PROGRAM, PIECE, Program, Rebuild, Rehearse, Sent, Stage, Staged,
     Verb, Watched, What,
 };
+pub use self::since::Since;
 pub use afar::{Afar, NotFromAfar, from_afar};
 
-/// The version of this language. A control plane refuses agents of another one by naming both.
-pub const PROTOCOL: u32 = 1;
+/// The version of this language. 2: rehearsals for other hosts, and what was rehearsed elsewhere.
+pub const PROTOCOL: u32 = 2;
+
+/// The oldest version that a control plane speaks with its agents.
+pub const OLDEST: u32 = 1;
 
 /// The largest message, in bytes. What is larger travels as a blob.
 pub const MAX_MESSAGE: usize = 32 << 20;
@@ -174,6 +186,7 @@ pub struct Report {
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Command {
     /// Its name.
     pub id: String,

@@ -1,4 +1,4 @@
-//! What a host is told to do.
+//! What a host is told to do. What has a field that is not known here is not known: a part of an order is none.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::system::Check;
 
 /// What can be done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "verb", rename_all = "snake_case")]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Verb {
     /// Rehearse a change on a copy of the host.
     Rehearse(Box<Rehearse>),
@@ -60,6 +60,7 @@ pub enum Verb {
 
 /// A service that has to be well on a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Watched {
     /// Its name in the system.
     pub service: String,
@@ -69,6 +70,7 @@ pub struct Watched {
 
 /// What is to be sent of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Image {
     /// The manifest of the last image, if there is one.
     pub since: Option<ContentHash>,
@@ -79,6 +81,7 @@ pub struct Image {
 
 /// What a host is to become.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rebuild {
     /// The host whose image it is.
     pub of: String,
@@ -92,6 +95,7 @@ pub struct Rebuild {
 
 /// A rehearsal of a host's change on another machine, the stage. What comes of it goes to the control plane's contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stage {
     /// The host.
     pub of: String,
@@ -133,7 +137,7 @@ pub struct ImageOf {
 
 /// What a host's part of a change is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "snake_case")]
+#[serde(tag = "what", rename_all = "snake_case", deny_unknown_fields)]
 pub enum What {
     /// Put a rehearsal in place.
     Apply {

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use greenroom_core::wire::{FromAgent, HostStatus, MAX_MESSAGE, PROTOCOL, ToAgent};
+use greenroom_core::wire::{Answer, Class, Failed, FromAgent, Heard, HostStatus, MAX_MESSAGE, PROTOCOL, ToAgent};
 use greenroom_net::client::{Stream, StreamError, Url, connect};
 use greenroom_net::tls::{self, Identity, TlsError};
 use tokio::sync::{mpsc, watch};
@@ -117,10 +117,10 @@ async fn stream(
     let tls = tls::client(&link.authority, Some(&identity))?;
     let mut stream = connect(url, "/v1/agent/stream", tls, MAX_MESSAGE).await?;
     send(&mut stream, &FromAgent::Hello { protocol: PROTOCOL, version: link.version.clone() }).await?;
-    let mut sent = match hear(&stream.next().await?)? {
+    let (mut sent, host) = match serde_json::from_str(&stream.next().await?).map_err(Ended::Garbled)? {
         ToAgent::Welcome { reported, host } => {
             (link.note)(&format!("connected to {url} as {host}"));
-            reported
+            (reported, host)
         }
         ToAgent::Goodbye { why } => return Err(Ended::Refused(why)),
         _ => return Err(Ended::Refused("it did not begin with a welcome".to_owned())),
@@ -136,22 +136,13 @@ async fn stream(
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            text = stream.next() => match hear(&text?)? {
-                ToAgent::Do(command) => {
-                    let (agent, say) = (agent.clone(), say.clone());
-                    tokio::task::spawn_blocking(move || {
-                        // Nobody listens only when the whole agent ends.
-                        let tell = move |message| { let _ = say.blocking_send(message); };
-                        agent.handle(&command, &tell);
-                    });
+            text = stream.next() => match Heard::read(&text?).map_err(Ended::Garbled)? {
+                Heard::All(message) => take(agent, say, *message)?,
+                Heard::Command { id, verb } => {
+                    let answer = cannot(agent, &id, &verb, (&host, &link.version));
+                    send(&mut stream, &FromAgent::Done { id, answer }).await?;
                 }
-                ToAgent::Recorded { id } => {
-                    // One that stays is answered again; nothing else depends on it.
-                    let _ = agent.recorded(&id);
-                }
-                ToAgent::Goodbye { why } => return Err(Ended::Refused(why)),
-                // What is on record is asked for again only on a new stream.
-                ToAgent::Reported { .. } | ToAgent::Welcome { .. } => {}
+                Heard::Other { say } => (link.note)(&format!("the control plane said `{say}`, which is not known here")),
             },
             Some(message) = outbox.recv() => send(&mut stream, &message).await?,
             Ok(()) = status.changed() => {
@@ -163,6 +154,41 @@ async fn stream(
             _ = look.tick() => sent = report(agent, &mut stream, sent).await?,
         }
     }
+}
+
+/// Follows what the control plane says.
+fn take(agent: &Arc<Agent>, say: &mpsc::Sender<FromAgent>, message: ToAgent) -> Result<(), Ended> {
+    match message {
+        ToAgent::Do(command) => {
+            let (agent, say) = (agent.clone(), say.clone());
+            tokio::task::spawn_blocking(move || {
+                // Nobody listens only when the whole agent ends.
+                let tell = move |message| {
+                    let _ = say.blocking_send(message);
+                };
+                agent.handle(&command, &tell);
+            });
+        }
+        ToAgent::Recorded { id } => {
+            // One that stays is answered again; nothing else depends on it.
+            let _ = agent.recorded(&id);
+        }
+        ToAgent::Goodbye { why } => return Err(Ended::Refused(why)),
+        // What is on record is asked for again only on a new stream.
+        ToAgent::Reported { .. } | ToAgent::Welcome { .. } => {}
+    }
+    Ok(())
+}
+
+/// The answer to a command that this program does not know, or not all of it. One that another version of it did is answered as
+/// that was; one that it began and did not end is lost with it.
+fn cannot(agent: &Agent, id: &str, verb: &str, (host, version): (&str, &str)) -> Answer {
+    if let Some(answer) = agent.answer_to(id) {
+        return answer;
+    }
+    let what = format!("{host}'s agent is of version {version} and does not know `{verb}`, or not all that it says");
+    let hints = vec![format!("greenroom agent upgrade --on {host}")];
+    Answer::Failed(Failed { class: Class::Refused, what, causes: Vec::new(), hints })
 }
 
 /// Sends what the host's ledger has after `since`; gives the last number that was sent.
@@ -183,8 +209,4 @@ async fn report(agent: &Arc<Agent>, stream: &mut Stream, since: u64) -> Result<u
 async fn send(stream: &mut Stream, message: &FromAgent) -> Result<(), Ended> {
     let text = serde_json::to_string(message).map_err(Ended::Garbled)?;
     Ok(stream.send(text).await?)
-}
-
-fn hear(text: &str) -> Result<ToAgent, Ended> {
-    serde_json::from_str(text).map_err(Ended::Garbled)
 }

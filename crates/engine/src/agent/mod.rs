@@ -324,6 +324,14 @@ impl Agent {
         Ok(listing.entries.into_iter().map(report).collect())
     }
 
+    /// What came of a command, where that is known.
+    fn answer_to(&self, id: &str) -> Option<Answer> {
+        match self.journal.known(id) {
+            Ok(Some(Known::Done(answer))) => Some(*answer),
+            _ => None,
+        }
+    }
+
     /// The control plane has the answer on record.
     ///
     /// # Errors

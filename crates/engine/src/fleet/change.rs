@@ -89,7 +89,7 @@ impl Fleet {
     ///
     /// # Errors
     /// The person may not; it is not over, not ready, does nothing, or is not what the system file wants it to be; a host is
-    /// held by another change.
+    /// held by another change, or its agent does not know what it would be told.
     pub async fn apply(&self, wanted: &api::NewChange, who: Asker<'_>) -> Result<api::Begun, FleetError> {
         let id = &wanted.rehearsal;
         let order = self.order(id).await?;
@@ -201,6 +201,7 @@ impl Fleet {
         course: Course,
         doc: impl FnOnce(Rollout) -> Doc,
     ) -> Result<api::Begun, FleetError> {
+        self.all_know(parts.iter().map(|(host, what)| (host.as_str(), what.since()))).await?;
         let id = self.next_id("c").await?;
         let hosts: Vec<String> = parts.keys().cloned().collect();
         let names: Vec<&str> = hosts.iter().map(String::as_str).collect();

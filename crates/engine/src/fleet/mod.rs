@@ -14,6 +14,7 @@
 //!   orders that follow, and writes the ledger at the end. Killed anywhere, another goes on from what is on record.
 //! * `run`: a command of the program on one host.
 //! * `upgrade`: another program for the agents themselves, rolled out as a change is.
+//! * `known`: which agents know what; nobody is sent more.
 //! * `contents`: what people and hosts may bring and get; `images`: hosts as they are, and one that becomes another.
 //!
 //! This room meets `engine::agent` only through `core::wire`.
@@ -23,6 +24,7 @@ mod change;
 mod contents;
 mod drive;
 mod images;
+mod known;
 mod policy;
 mod rehearse;
 mod run;

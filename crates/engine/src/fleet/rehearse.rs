@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use greenroom_core::api;
 use greenroom_core::rehearsal::Rehearsal;
-use greenroom_core::wire::{Answer, Rehearse, Verb};
+use greenroom_core::wire::{Answer, Rehearse, Since, Verb};
 use greenroom_store::control::Millis;
 use greenroom_store::ledger::Draft;
 use serde::{Deserialize, Serialize};
@@ -32,13 +32,15 @@ impl Fleet {
     /// Begins a rehearsal on hosts.
     ///
     /// # Errors
-    /// There is no such host; the state's.
+    /// There is no such host; one that a stage needs is not in touch, or too old; the state's.
     pub async fn rehearse(&self, wanted: &api::NewRehearsal, person: &str) -> Result<api::Begun, FleetError> {
         let held = self.system().await?;
         let hosts = self.select(&wanted.on, held.as_ref()).await?;
         let stage = self.stage_for(&wanted.held, held.as_ref()).await?;
         if let Some(stage) = &stage {
             self.all_in_touch(stage, &hosts).await?;
+            let hosts = hosts.iter().map(|host| (host.as_str(), Since::STAGED));
+            self.all_know(hosts.chain([(stage.as_str(), Since::STAGE)])).await?;
         }
         let id = self.next_id("r").await?;
         let stage = match &stage {

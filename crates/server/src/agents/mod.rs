@@ -44,6 +44,8 @@ pub(crate) struct Streams {
 #[derive(Clone)]
 struct Seat {
     epoch: u64,
+    /// The version of the language that the agent speaks.
+    protocol: u32,
     to: mpsc::UnboundedSender<ToAgent>,
 }
 
@@ -69,10 +71,9 @@ impl Streams {
         self.lock().remove(host);
     }
 
-    /// Says something to a host, if it is connected here.
-    fn say(&self, host: &str, message: ToAgent) -> bool {
-        let seat = self.lock().get(host).cloned();
-        seat.is_some_and(|seat| seat.to.send(message).is_ok())
+    /// Where a host sits, if it is connected here.
+    fn seat(&self, host: &str) -> Option<Seat> {
+        self.lock().get(host).cloned()
     }
 
     fn all(&self) -> Vec<(String, u64)> {
@@ -120,8 +121,10 @@ pub(crate) async fn deliver(shared: Arc<Shared>) {
 async fn send(shared: &Arc<Shared>, commands: &[Command]) {
     let mut sent = Vec::new();
     for command in commands {
-        let Ok(body) = serde_json::from_str(&command.body) else { continue };
-        if shared.streams.say(&command.host, ToAgent::Do(body)) {
+        let Some(seat) = shared.streams.seat(&command.host) else { continue };
+        // What could not be answered in the agent's place is due when it connects again.
+        let Ok(Some(body)) = shared.fleet.for_agent(command, seat.protocol).await else { continue };
+        if seat.to.send(ToAgent::Do(body)).is_ok() {
             sent.push(command.id.as_str());
         }
     }

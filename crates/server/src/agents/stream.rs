@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
-use greenroom_core::wire::{FromAgent, MAX_MESSAGE, MAX_STATUS, PROTOCOL, Report, ToAgent};
+use greenroom_core::wire::{FromAgent, MAX_MESSAGE, MAX_STATUS, OLDEST, PROTOCOL, Report, ToAgent};
 use greenroom_store::control::Standing;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -78,25 +78,24 @@ async fn stream(
     silence: Duration,
     held: &mut Option<u64>,
 ) -> Result<(), Ended> {
-    let version = match timeout(HELLO, hear(socket, silence)).await.map_err(|_| Ended::Gone)?? {
-        FromAgent::Hello { protocol: PROTOCOL, version } => version,
-        FromAgent::Hello { protocol, .. } => {
-            let why = format!("it speaks version {protocol} of the agents' language, this control plane {PROTOCOL}");
-            return Err(Ended::Refused(why));
-        }
+    let (version, protocol) = match timeout(HELLO, hear(socket, silence)).await.map_err(|_| Ended::Gone)?? {
+        FromAgent::Hello { protocol, version } if (OLDEST..=PROTOCOL).contains(&protocol) => (version, protocol),
+        FromAgent::Hello { protocol, version } => return Err(Ended::Refused(stranger(protocol, &version))),
         _ => return Err(Ended::Refused("the first message has to be hello".to_owned())),
     };
     let (control, now) = (shared.fleet.control(), || shared.fleet.now());
-    let epoch = control.hold_agent(host, shared.fleet.name(), &version, now()).await.map_err(|_| Ended::State)?;
+    let epoch = control.hold_agent(host, shared.fleet.name(), (&version, protocol), now()).await;
+    let epoch = epoch.map_err(|_| Ended::State)?;
     let Some(epoch) = epoch else { return Err(Ended::Refused(format!("{host} was shut out"))) };
     *held = Some(epoch);
     let (to, mut from) = mpsc::unbounded_channel();
     let reported = control.reported(host).await.map_err(|_| Ended::State)?;
     say(socket, &ToAgent::Welcome { host: host.to_owned(), reported }).await?;
-    shared.streams.sit(host, Seat { epoch, to });
+    shared.streams.sit(host, Seat { epoch, protocol, to });
     // What was sent on an earlier stream and not answered is sent again. What is queued from here on comes by `deliver`.
     for command in control.commands_due(host).await.map_err(|_| Ended::State)? {
-        let Ok(body) = serde_json::from_str(&command.body) else { continue };
+        let body = shared.fleet.for_agent(&command, protocol).await.map_err(|_| Ended::State)?;
+        let Some(body) = body else { continue };
         say(socket, &ToAgent::Do(body)).await?;
         control.commands_sent(&[&command.id], now()).await.map_err(|_| Ended::State)?;
     }
@@ -113,6 +112,16 @@ async fn stream(
                 None => return Err(Ended::Gone),
             },
         }
+    }
+}
+
+/// Why an agent of another version of the language is not served.
+fn stranger(protocol: u32, version: &str) -> String {
+    let who = format!("it is of version {version} and speaks version {protocol} of the agents' language");
+    if protocol > PROTOCOL {
+        format!("{who}, this control plane {PROTOCOL}: upgrade the control plane first")
+    } else {
+        format!("{who}, this control plane {OLDEST} and later: `greenroom join` brings another agent")
     }
 }
 

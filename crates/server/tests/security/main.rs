@@ -6,4 +6,5 @@ mod agents;
 mod hostile;
 mod people;
 mod slow;
+mod versions;
 mod world;

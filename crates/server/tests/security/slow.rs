@@ -79,7 +79,7 @@ fn who_takes_no_answer_is_not_waited_for() {
     with(short(), async |world| {
         let token = world.token(Role::Viewer, DAY).await;
         world.enrol("web1").await;
-        let epoch = world.control().hold_agent("web1", "cp", "0", world.now()).await.unwrap().unwrap();
+        let epoch = world.control().hold_agent("web1", "cp", ("0", 1), world.now()).await.unwrap().unwrap();
         let status = format!("\"{}\"", "x".repeat(1 << 20));
         assert!(world.control().set_agent_status("web1", epoch, &status, world.now()).await.unwrap());
         let mut stream = world.client(None).tls().await.unwrap();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use greenroom_core::api::Enrolled;
+use greenroom_core::wire::PROTOCOL;
 use greenroom_engine::fleet::Fleet;
 use greenroom_net::client::{Stream, StreamError, Url, connect};
 use greenroom_net::tls::{self, Authority, Identity};
@@ -139,11 +140,22 @@ impl World {
 
     /// An agent that said hello and was welcomed.
     pub(crate) async fn agent(&self, identity: &Identity) -> Stream {
-        let mut stream = self.stream(identity).await.unwrap();
-        say(&mut stream, serde_json::json!({ "say": "hello", "protocol": 1, "version": "0" })).await;
-        let welcome = hear(&mut stream).await.unwrap();
+        self.agent_of(identity, PROTOCOL).await
+    }
+
+    /// The same with one that speaks that version of the language.
+    pub(crate) async fn agent_of(&self, identity: &Identity, protocol: u32) -> Stream {
+        let (stream, welcome) = self.hello(identity, protocol).await;
         assert_eq!(welcome["say"], "welcome");
         stream
+    }
+
+    /// What is said to one that says hello.
+    pub(crate) async fn hello(&self, identity: &Identity, protocol: u32) -> (Stream, serde_json::Value) {
+        let mut stream = self.stream(identity).await.unwrap();
+        say(&mut stream, serde_json::json!({ "say": "hello", "protocol": protocol, "version": "0.9" })).await;
+        let heard = hear(&mut stream).await.unwrap();
+        (stream, heard)
     }
 }
 

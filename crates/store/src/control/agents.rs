@@ -17,6 +17,8 @@ pub struct Agent {
     pub last_seen: Option<Millis>,
     /// The version that it runs.
     pub version: Option<String>,
+    /// The version of the agents' language that it speaks.
+    pub protocol: Option<u32>,
     /// The control plane that holds its stream; absent when nobody does.
     pub holder: Option<String>,
     /// Of the stream: grows with every one.
@@ -155,7 +157,8 @@ impl Control {
         Ok(self.change("revoke a certificate", sql, values![fingerprint, now], &[]).await? > 0)
     }
 
-    /// Takes over the stream of a host; gives its epoch. Nothing when the host isn't known or is revoked.
+    /// Takes over the stream of a host, whose agent is of that version and speaks that version of the language; gives the
+    /// stream's epoch. Nothing when the host isn't known or is revoked.
     ///
     /// # Errors
     /// The database's.
@@ -163,14 +166,14 @@ impl Control {
         &self,
         host: &str,
         holder: &str,
-        version: &str,
+        (version, protocol): (&str, u32),
         now: Millis,
     ) -> Result<Option<u64>, ControlError> {
         const WHAT: &str = "take over a stream";
         let mut work = self.begin(WHAT).await?;
-        let sql = "UPDATE agent SET holder = $2, epoch = epoch + 1, version = $3, last_seen = $4
+        let sql = "UPDATE agent SET holder = $2, epoch = epoch + 1, version = $3, protocol = $4, last_seen = $5
                    WHERE host = $1 AND revoked IS NULL RETURNING epoch";
-        let row = work.row(sql, values![host, holder, version, now]).await;
+        let row = work.row(sql, values![host, holder, version, protocol, now]).await;
         let epoch = self.wrap(WHAT, row.and_then(|row| row.map(|row| row.number(0)).transpose()))?;
         self.commit(WHAT, work, &[Hint::new(Subject::Agent, host)]).await?;
         Ok(epoch)
@@ -264,7 +267,7 @@ impl Control {
     /// # Errors
     /// The database's.
     pub async fn agents(&self) -> Result<Vec<Agent>, ControlError> {
-        let sql = "SELECT host, revoked, last_seen, version, holder, epoch, status FROM agent ORDER BY host";
+        let sql = "SELECT host, revoked, last_seen, version, holder, epoch, status, protocol FROM agent ORDER BY host";
         self.list("list agents", sql, &[], agent).await
     }
 
@@ -273,7 +276,8 @@ impl Control {
     /// # Errors
     /// The database's.
     pub async fn agent(&self, host: &str) -> Result<Option<Agent>, ControlError> {
-        let sql = "SELECT host, revoked, last_seen, version, holder, epoch, status FROM agent WHERE host = $1";
+        let sql =
+            "SELECT host, revoked, last_seen, version, holder, epoch, status, protocol FROM agent WHERE host = $1";
         Ok(self.list("look up an agent", sql, values![host], agent).await?.pop())
     }
 }
@@ -287,5 +291,6 @@ fn agent(row: &Row) -> sqlx::Result<Agent> {
         holder: row.maybe_text(4)?,
         epoch: row.number(5)?,
         status: row.text(6)?,
+        protocol: row.maybe_int(7)?.and_then(|protocol| u32::try_from(protocol).ok()),
     })
 }

@@ -7,7 +7,7 @@
 use crate::db::{Pool, Work, format, set_format, values};
 
 /// The versions, oldest first: the format of a database is how many of them it has.
-const VERSIONS: &[&str] = &[VERSION_1];
+const VERSIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// Marks the SQLite file as ours, in its application_id: "GRCP".
 const APPLICATION: i64 = 0x4752_4350;
@@ -116,6 +116,12 @@ CREATE TABLE document (
     at NUMBER NOT NULL,
     PRIMARY KEY (kind, id)
 TABLE_END;
+";
+
+/// Whoever was in touch before this was kept spoke the first version of the agents' language.
+const VERSION_2: &str = "
+ALTER TABLE agent ADD COLUMN protocol NUMBER;
+UPDATE agent SET protocol = 1 WHERE version IS NOT NULL;
 ";
 
 /// What a database was found to be.

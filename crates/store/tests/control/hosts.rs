@@ -28,7 +28,7 @@ pub(super) async fn certificates(control: &Control) {
     assert!(!control.revoke_agent("cert1", 71).await.unwrap());
     assert!(!control.revoke_agent("nobody", 71).await.unwrap());
     assert_eq!(control.standing("b", 80).await.unwrap(), Standing::Revoked);
-    assert_eq!(control.hold_agent("cert1", "plane", "1", 80).await.unwrap(), None);
+    assert_eq!(control.hold_agent("cert1", "plane", ("1", 1), 80).await.unwrap(), None);
     // Enrolled anew, with its old certificates still no good.
     control.add_certificate("cert1", "c", 300).await.unwrap();
     let standings: Vec<_> = control.certificates("cert1").await.unwrap();
@@ -40,22 +40,23 @@ pub(super) async fn certificates(control: &Control) {
 
 pub(super) async fn streams(home: &Home) {
     let (one, two) = (home.open().await, home.open().await);
-    assert_eq!(one.hold_agent("stream1", "one", "0.1", 1).await.unwrap(), None);
+    assert_eq!(one.hold_agent("stream1", "one", ("0.1", 1), 1).await.unwrap(), None);
     for host in ["stream1", "stream2"] {
         one.add_certificate(host, host, 100).await.unwrap();
     }
-    let first = one.hold_agent("stream1", "one", "0.1", 1).await.unwrap().unwrap();
+    let first = one.hold_agent("stream1", "one", ("0.1", 1), 1).await.unwrap().unwrap();
     assert!(one.set_agent_status("stream1", first, r#"{"drift":1}"#, 2).await.unwrap());
-    let second = two.hold_agent("stream1", "two", "0.2", 3).await.unwrap().unwrap();
+    let second = two.hold_agent("stream1", "two", ("0.2", 2), 3).await.unwrap().unwrap();
     assert!(second > first);
     // The stream before it is over: nothing that it brings counts.
     assert!(!one.set_agent_status("stream1", first, r#"{"drift":2}"#, 4).await.unwrap());
     assert!(!one.let_go_of_agent("stream1", first).await.unwrap());
-    let other = one.hold_agent("stream2", "one", "0.1", 4).await.unwrap().unwrap();
+    let other = one.hold_agent("stream2", "one", ("0.1", 1), 4).await.unwrap().unwrap();
     assert_eq!(one.agents_seen(&[("stream2", other), ("stream1", first)], 9).await.unwrap(), ["stream2"]);
     let agent = one.agent("stream1").await.unwrap().unwrap();
     assert_eq!((agent.holder.as_deref(), agent.epoch, agent.last_seen), (Some("two"), second, Some(3)));
-    assert_eq!((agent.version.as_deref(), agent.status.as_str()), (Some("0.2"), r#"{"drift":1}"#));
+    assert_eq!((agent.version.as_deref(), agent.protocol), (Some("0.2"), Some(2)));
+    assert_eq!(agent.status, r#"{"drift":1}"#);
     assert!(two.let_go_of_agent("stream1", second).await.unwrap());
     assert!(!two.let_go_of_agent("stream1", second).await.unwrap());
     let all = one.agents().await.unwrap();

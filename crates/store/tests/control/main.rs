@@ -111,6 +111,42 @@ fn postgres_conforms() {
 }
 
 #[test]
+fn a_state_of_the_first_format_is_brought_to_this_one() {
+    greenroom_testkit::need_root!();
+    let dir = tempfile::tempdir().unwrap();
+    let server = Postgres::start();
+    run(async {
+        use sqlx::{ConnectOptions as _, Connection as _};
+        let known = async |control: &Control, protocol| {
+            for (host, known) in [("old1", protocol), ("never1", None)] {
+                assert_eq!(control.agent(host).await.unwrap().unwrap().protocol, known, "{host}");
+            }
+        };
+        let fill = async |control: Control| {
+            for host in ["old1", "never1"] {
+                control.add_certificate(host, host, 100).await.unwrap();
+            }
+            control.hold_agent("old1", "plane", ("0.1", 7), 1).await.unwrap().unwrap();
+            known(&control, Some(7)).await;
+            control.close().await;
+        };
+        fill(Control::open(dir.path()).await.unwrap()).await;
+        let path = dir.path().join("control.db");
+        let mut db = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+        let before = "ALTER TABLE agent DROP COLUMN protocol; PRAGMA user_version = 1;";
+        sqlx::raw_sql(before).execute(&mut db).await.unwrap();
+        db.close().await.unwrap();
+        known(&Control::open(dir.path()).await.unwrap(), Some(1)).await;
+
+        let url = server.database("older");
+        fill(Control::connect(&url).await.unwrap()).await;
+        server.psql("older", "ALTER TABLE greenroom.agent DROP COLUMN protocol");
+        server.psql("older", "UPDATE greenroom.format SET version = 1 WHERE room = 'control'");
+        known(&Control::connect(&url).await.unwrap(), Some(1)).await;
+    });
+}
+
+#[test]
 fn newer_formats_and_other_databases_are_refused() {
     greenroom_testkit::need_root!();
     let dir = tempfile::tempdir().unwrap();
@@ -129,7 +165,7 @@ fn newer_formats_and_other_databases_are_refused() {
         };
         sqlite("PRAGMA user_version = 99").await;
         let error = Control::open(dir.path()).await.unwrap_err();
-        assert!(matches!(error, ControlError::Newer { found: 99, known: 1, .. }), "{error}");
+        assert!(matches!(error, ControlError::Newer { found: 99, known: 2, .. }), "{error}");
         sqlite("PRAGMA application_id = 7").await;
         assert!(matches!(Control::open(dir.path()).await, Err(ControlError::Foreign { .. })));
 
@@ -137,7 +173,7 @@ fn newer_formats_and_other_databases_are_refused() {
         Control::connect(&url).await.unwrap();
         server.psql("newer", "UPDATE greenroom.format SET version = 99 WHERE room = 'control'");
         let error = Control::connect(&url).await.unwrap_err();
-        assert!(matches!(error, ControlError::Newer { found: 99, known: 1, .. }), "{error}");
+        assert!(matches!(error, ControlError::Newer { found: 99, known: 2, .. }), "{error}");
         assert!(!format!("{error:?}").contains("secret"), "{error:?}");
     });
 }

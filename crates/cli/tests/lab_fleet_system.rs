@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use fleet::{GREENROOM, World};
-use greenroom_testkit::lab::Output;
+use greenroom_testkit::lab::{LabHost, Output};
 use greenroom_testkit::need_root;
 use serde_json::Value;
 
@@ -212,6 +212,7 @@ fn a_system_file_says_who_is_meant_who_may_and_what_has_to_be_well() {
     assert_eq!(of("apply")[0]["detail"]["system"]["hash"], held["hash"]);
 
     unwell_on_the_first_host(&shop);
+    units_follow_each_other(&shop);
 }
 
 /// That is taken back, the other never saw it.
@@ -228,6 +229,85 @@ fn unwell_on_the_first_host(shop: &Shop) {
     let entries = shop.world.json(&["log", "--on", "web2", "--json"])["entries"].clone();
     let rollout = |entry: &Value| entry["detail"]["rollout"] == taken_back["id"];
     assert!(!entries.as_array().unwrap().iter().any(rollout), "{entries}");
+}
+
+/// Two that run, and two that do not yet.
+const ORDER: &str = r#"
+[service.cache]
+roles = ["web"]
+health = [{ command = "true", settle = "0s" }]
+[service.queue]
+roles = ["web"]
+health = [{ command = "true", settle = "0s" }]
+[service.mail]
+roles = ["web"]
+after = ["queue"]
+health = [{ command = "true", settle = "0s" }]
+"#;
+
+/// What the host's systemd wrote of its units since then: what it did, in order.
+fn journal(host: &LabHost, since: u64) -> Vec<(u64, String)> {
+    // The messages' own names, of systemd's sd-messages.h.
+    let messages = [("39f53479d3a045ac8e11786248231fbf", "started"), ("9d1aaa27d60140bd96365438aad20286", "stopped")];
+    let output = host.exec_ok(&["journalctl", "--output=json", "--boot", "--no-pager", "_PID=1"]).unwrap().out();
+    let mut out = Vec::new();
+    for line in output.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let at: u64 = entry["__MONOTONIC_TIMESTAMP"].as_str().unwrap().parse().unwrap();
+        let what = messages.iter().find(|(id, _)| entry["MESSAGE_ID"] == *id);
+        let unit = entry["UNIT"].as_str().and_then(|unit| unit.strip_suffix(".service"));
+        if let (Some((_, what)), Some(unit)) = (what, unit)
+            && at > since
+            && ["shop", "cache", "queue", "mail"].contains(&unit)
+        {
+            out.push((at, format!("{what} {unit}")));
+        }
+    }
+    out.sort();
+    out
+}
+
+/// The change does it in the wrong order; on the host units follow each other as declared, on the way back too.
+fn units_follow_each_other(shop: &Shop) {
+    let world = &shop.world;
+    let web1 = world.fleet.host("web1").unwrap();
+    for unit in ["cache", "queue", "mail"] {
+        let text = "[Service]\nExecStart=/bin/sleep infinity\n";
+        fs::write(web1.path(&format!("etc/systemd/system/{unit}.service")), text).unwrap();
+    }
+    // What runs on the host runs in its copy when it is wanted at boot.
+    let make = "systemctl daemon-reload && systemctl add-wants multi-user.target shop cache && systemctl start cache && \
+        touch /etc/cache.conf";
+    web1.exec_ok(&["sh", "-c", make]).unwrap();
+    let text = SERVICES.replace("roles = [\"web\"]", "roles = [\"web\"]\nafter = [\"cache\"]");
+    fs::write(shop.dir.join("services/shop.toml"), text).unwrap();
+    fs::write(shop.dir.join("services/order.toml"), ORDER).unwrap();
+    let file = shop.dir.join("greenroom.toml");
+    fs::write(&file, SYSTEM.replace(", second_person = true", "")).unwrap();
+    world.done(&["system", "push", &file.display().to_string()]);
+
+    let change = "echo >> /etc/shop.conf; echo >> /etc/cache.conf; systemctl restart shop; systemctl restart cache; \
+        systemctl start mail; systemctl start queue";
+    let rehearsal = json(&shop.by(&shop.anna, &["rehearse", "--on", "web1", "--json", "--", "sh", "-ec", change]));
+    let actions = rehearsal["hosts"]["web1"]["record"]["actions"].as_array().unwrap();
+    assert_eq!(actions.len(), 4, "{rehearsal}");
+    let before = journal(web1, 0).last().unwrap().0;
+    let applied = json(&shop.by(&shop.anna, &["apply", rehearsal["id"].as_str().unwrap(), "--json"]));
+    assert_eq!(applied["outcome"], "done", "{applied}");
+    let there = journal(web1, before);
+    let undone = json(&shop.by(&shop.anna, &["undo", applied["id"].as_str().unwrap(), "--json"]));
+    assert_eq!(undone["outcome"], "done", "{undone}");
+    let back = journal(web1, there.last().unwrap().0);
+    let follow = |all: &[(u64, String)], order: &[&str]| {
+        let named: Vec<&str> = all.iter().map(|(_, what)| what.as_str()).filter(|what| order.contains(what)).collect();
+        assert_eq!(named, order, "{all:?}");
+    };
+    let restarts = ["stopped cache", "started cache", "stopped shop", "started shop"];
+    follow(&there, &restarts);
+    follow(&there, &["started queue", "started mail"]);
+    follow(&back, &["stopped mail", "stopped queue"]);
+    follow(&back, &restarts);
+    assert_eq!((there.len(), back.len()), (6, 6), "{there:?} {back:?}");
 }
 
 #[test]

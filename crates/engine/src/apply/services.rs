@@ -62,13 +62,16 @@ impl<'a> Services<'a> {
         }
     }
 
-    /// Stops what the change stops.
+    /// Stops what the change stops: of declared units the last one first, as nobody is to miss what it needs.
     pub(super) fn before(&mut self, jobs: &[UnitAction], options: &ApplyOptions) -> Result<(), String> {
         if matches!(self.place.manager, Manager::None) {
             return Ok(());
         }
-        let stops = plan::actions(jobs, &[], options).into_iter().filter(|action| action.verb == UnitVerb::Stop);
-        stops.into_iter().try_for_each(|action| self.act(&action))
+        let mut stops = plan::actions(jobs, &[], options);
+        stops.retain(|action| action.verb == UnitVerb::Stop);
+        let last_first: Vec<String> = self.place.units.iter().rev().cloned().collect();
+        plan::in_order(&mut stops, &last_first);
+        stops.iter().try_for_each(|action| self.act(action))
     }
 
     /// Lets systemd and the kernel take note of changed files, then starts, reloads and restarts.

@@ -1,6 +1,7 @@
-//! A server that speaks S3, for one test: the crate `s3s-fs` on a loopback port, with its buckets in a temporary directory.
+//! A server that speaks S3, for one test: the crate `s3s-fs` on a loopback port or at a station of a lab, with its buckets in a
+//! temporary directory.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -9,18 +10,22 @@ use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+
+use crate::lab::Station;
 
 /// The access key that it accepts.
 pub const KEY: &str = "greenroom";
 /// The secret of [`KEY`].
 pub const SECRET: &str = "not a secret";
 
+/// The port of a server at a station, which has all ports to itself.
+const STATION_PORT: u16 = 9000;
+
 /// A server. Dropping it stops it.
 pub struct S3 {
     dir: TempDir,
-    port: u16,
+    address: SocketAddr,
     runtime: Option<Runtime>,
 }
 
@@ -31,6 +36,19 @@ impl S3 {
     /// It can't be started.
     #[must_use]
     pub fn start() -> Self {
+        Self::begin(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen for S3"))
+    }
+
+    /// As [`S3::start`], at a station of a lab, where everybody on its network reaches it.
+    ///
+    /// # Panics
+    /// As [`S3::start`].
+    #[must_use]
+    pub fn start_at(station: &Station) -> Self {
+        Self::begin(station.listen((station.address(), STATION_PORT)).expect("listen for S3"))
+    }
+
+    fn begin(listener: TcpListener) -> Self {
         let dir = tempfile::tempdir().expect("make a directory for S3");
         let service = {
             let mut builder = S3ServiceBuilder::new(FileSystem::new(dir.path()).expect("use the directory for S3"));
@@ -39,9 +57,10 @@ impl S3 {
         };
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().expect("start threads for S3");
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("listen for S3");
-        let port = listener.local_addr().expect("a listener has an address").port();
+        let address = listener.local_addr().expect("a listener has an address");
+        listener.set_nonblocking(true).expect("listen for S3");
         runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("listen for S3");
             loop {
                 let Ok((socket, _)) = listener.accept().await else { continue };
                 let service = service.clone();
@@ -50,7 +69,7 @@ impl S3 {
                 });
             }
         });
-        Self { dir, port, runtime: Some(runtime) }
+        Self { dir, address, runtime: Some(runtime) }
     }
 
     /// Makes a bucket; gives the directory that it is.
@@ -67,7 +86,7 @@ impl S3 {
     /// The address of the server.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 }
 

@@ -229,6 +229,8 @@ fn a_stage_has_an_image_for_its_command_and_the_host_what_the_rehearsal_did() {
     web1.send::<Received>(&of_image("contents"), &*packed(&[(b"one", b"one")])).unwrap();
     let system = greenroom_core::wire::ImageOf::default();
     let imaged = Answer::Imaged { manifest: image.id(), paths: 1, bytes: 3, sent: 3, left_out: Vec::new(), system };
+    killed_before_anything_follows(&world, &images, || world.answered("web1", &imaging, imaged.clone()));
+    assert_eq!(status(fetch(&stage1, &command, image.id())), 404);
     world.answered("web1", &imaging, imaged);
 
     for content in [image.id(), ContentHash::of(b"one")] {
@@ -278,6 +280,15 @@ fn an_older_agent_is_not_told(world: &World, id: &str) {
     }
     assert!(world.runtime.block_on(world.fleet.control().host_locks()).unwrap().is_empty());
     assert_eq!(apply(PROTOCOL).unwrap().hosts, ["web1"]);
+}
+
+/// The control plane has the answer, and nothing of what follows from it: the host says it again.
+fn killed_before_anything_follows(world: &World, images: &str, answered: impl FnOnce()) {
+    let control = world.fleet.control();
+    let waiting = world.runtime.block_on(control.document("staging", images)).unwrap().unwrap();
+    assert!(world.runtime.block_on(control.drop_document("staging", images)).unwrap());
+    answered();
+    world.runtime.block_on(control.put_document("staging", images, &waiting, world.fleet.now())).unwrap();
 }
 
 /// The host that it is for reads the record and what it brings, for its part of a change, and none of `others`.

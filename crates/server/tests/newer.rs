@@ -1,5 +1,5 @@
 //! An agent as it is, and a control plane of a later version, which is played: what the agent does not know it says, on the same
-//! stream.
+//! stream; and what it said without having heard that it is on record, it says again.
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
 use std::sync::{Arc, Mutex};
@@ -113,7 +113,7 @@ fn agent(dir: &std::path::Path) -> Arc<Agent> {
 }
 
 #[test]
-fn what_an_agent_does_not_know_it_says() {
+fn what_an_agent_does_not_know_it_says_and_what_is_not_on_record_it_says_again() {
     let dir = tempfile::tempdir().unwrap();
     let agent = agent(dir.path());
     let noted: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -159,4 +159,22 @@ async fn conversation(played: &mut Played) {
     assert_eq!(hear(&mut stream).await, json!({ "say": "begun", "id": "x2.web1" }));
     let done = hear(&mut stream).await;
     assert_eq!((&done["id"], &done["answer"]["stdout"]), (&"x2.web1".into(), &"all is well".into()));
+    drop(stream);
+    // Nobody said that it is on record. What was not known was not begun, and has no answer of its own.
+    let mut stream = played.welcomed().await;
+    assert_eq!(hear(&mut stream).await, done);
+    say(&mut stream, json!({ "say": "recorded", "id": "x2.web1" })).await;
+    say(&mut stream, status("x3.web1")).await;
+    for what in ["begun", "done"] {
+        let heard = hear(&mut stream).await;
+        assert_eq!((&heard["say"], &heard["id"]), (&what.into(), &"x3.web1".into()));
+    }
+    say(&mut stream, json!({ "say": "recorded", "id": "x3.web1" })).await;
+    // What was said before is done when this is.
+    say(&mut stream, order("x4.web1", &json!({ "verb": "fly" }))).await;
+    assert_eq!(hear(&mut stream).await["id"], "x4.web1");
+    drop(stream);
+    let mut stream = played.welcomed().await;
+    say(&mut stream, order("x5.web1", &json!({ "verb": "fly" }))).await;
+    assert_eq!(hear(&mut stream).await["id"], "x5.web1", "all else is forgotten");
 }

@@ -1,5 +1,7 @@
 //! Contents between this host and the control plane, over its HTTPS API: what a command lets this host read is fetched, what it
 //! asks this host for is sent. Either way in packs, of which each that has arrived is not sent again.
+//!
+//! A control plane that is away is waited for, at each of its addresses in turn: what is asked may be asked again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read, Write};
@@ -11,7 +13,7 @@ use greenroom_core::api::{Contents, Missing, Problem, Received};
 use greenroom_core::{Changeset, ContentHash, TreePath, changeset};
 use greenroom_host::scan::Tree;
 use greenroom_net::client::{Http, HttpError};
-use greenroom_store::blobs::pack::{Packer, unpack};
+use greenroom_store::blobs::pack::{PackError, Packer, unpack};
 use greenroom_store::blobs::{BlobError, BlobStore as _};
 
 use crate::{EngineError, State, lock};
@@ -27,6 +29,15 @@ const CHUNK: usize = 64 << 10;
 
 /// Contents in one pack that is fetched: their names are in one request.
 const NAMES: usize = 20_000;
+
+/// For so long a control plane that is away is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often it is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What breaks off so often is given up.
+const BREAKS: u32 = 5;
 
 /// What is sent or fetched for one command.
 pub(super) struct Exchange {
@@ -47,42 +58,64 @@ impl Exchange {
         Ok(Self { servers, command: command.to_owned() })
     }
 
-    /// Asks at one address after the other until one can be reached.
+    /// Asks at one address after the other until one can be reached. It may ask more than once: what a broken connection was asked
+    /// may have been done.
     pub(super) fn ask<T>(&self, mut ask: impl FnMut(&Http, &str) -> Result<T, HttpError>) -> Result<T, EngineError> {
         let path = format!("/v1/agent/commands/{}", self.command);
-        let mut last = None;
-        for http in &self.servers {
-            match ask(http, &path) {
-                Err(error @ HttpError::Reach { .. }) => last = Some(error),
-                other => return other.map_err(failed),
+        let (began, mut breaks) = (Instant::now(), 0);
+        loop {
+            let mut last = None;
+            for http in &self.servers {
+                match ask(http, &path) {
+                    Err(error) if error.is_away() => last = Some(error),
+                    Err(error @ HttpError::Reach { .. }) if breaks < BREAKS => {
+                        breaks += 1;
+                        last = Some(error);
+                    }
+                    other => return other.map_err(failed),
+                }
+            }
+            match last {
+                None => return Err(EngineError::refused("the control plane has no address", "greenroom join")),
+                Some(error) if began.elapsed() >= PATIENCE => return Err(failed(error)),
+                Some(_) => std::thread::sleep(AGAIN),
             }
         }
-        Err(last.map_or_else(|| EngineError::refused("the control plane has no address", "greenroom join"), failed))
     }
 
     /// Fetches what of these contents the store does not have; how many bytes that was.
     pub(super) fn fetch(&self, state: &State, wanted: &BTreeMap<ContentHash, u64>) -> Result<u64, EngineError> {
-        let mut missing = Vec::new();
-        for (content, size) in wanted {
-            if !state.blobs.contains(*content).map_err(of_blobs(state))? {
-                missing.push((*content, *size));
-            }
-        }
+        let wanted: Vec<(ContentHash, u64)> = wanted.iter().map(|(content, size)| (*content, *size)).collect();
+        let missing = lacking(state, &wanted)?;
         let mut bytes = 0;
         for pack in packs(&missing, |one| one.1) {
-            let names: BTreeSet<ContentHash> = pack.iter().map(|one| one.0).collect();
-            let body = Contents { contents: names.iter().copied().collect() };
-            let stream = self.ask(|http, path| http.fetch(&format!("{path}/fetch"), &body))?;
-            let got = unpack(BufReader::new(stream), &state.blobs, |content, _| names.contains(&content));
-            let got = got.map_err(|error| broken("fetch contents from the control plane", error))?;
-            bytes += got.bytes;
-            if got.stored < names.len() as u64 {
-                let what = format!("{} of {} contents did not come", names.len() as u64 - got.stored, names.len());
-                return Err(EngineError::refused(what, "try again: what has arrived is not sent again"));
-            }
+            bytes += self.fetch_pack(state, pack)?;
         }
         state.blobs.sync().map_err(of_blobs(state))?;
         Ok(bytes)
+    }
+
+    /// Fetches these contents; where the connection breaks, what has not arrived by then.
+    fn fetch_pack(&self, state: &State, pack: &[(ContentHash, u64)]) -> Result<u64, EngineError> {
+        let mut breaks = 0;
+        loop {
+            let names: BTreeSet<ContentHash> = lacking(state, pack)?.into_iter().map(|one| one.0).collect();
+            if names.is_empty() {
+                return Ok(0);
+            }
+            let body = Contents { contents: names.iter().copied().collect() };
+            let stream = self.ask(|http, path| http.fetch(&format!("{path}/fetch"), &body))?;
+            match unpack(BufReader::new(stream), &state.blobs, |content, _| names.contains(&content)) {
+                Ok(got) if got.stored < names.len() as u64 => {
+                    let what = format!("{} of {} contents did not come", names.len() as u64 - got.stored, names.len());
+                    return Err(EngineError::refused(what, "try again: what has arrived is not sent again"));
+                }
+                Ok(got) => return Ok(got.bytes),
+                Err(PackError::Stream(_)) if breaks < BREAKS => breaks += 1,
+                Err(error) => return Err(broken("fetch contents from the control plane", error)),
+            }
+            std::thread::sleep(AGAIN);
+        }
     }
 
     /// Sends a manifest, or what leads to it from the one that the control plane has; what of its contents is missing there.
@@ -151,6 +184,17 @@ impl Exchange {
             })
         })
     }
+}
+
+/// What of these contents the store does not have.
+fn lacking(state: &State, wanted: &[(ContentHash, u64)]) -> Result<Vec<(ContentHash, u64)>, EngineError> {
+    let mut missing = Vec::new();
+    for one in wanted {
+        if !state.blobs.contains(one.0).map_err(of_blobs(state))? {
+            missing.push(*one);
+        }
+    }
+    Ok(missing)
 }
 
 /// Something failed on this host.

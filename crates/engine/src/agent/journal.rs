@@ -73,6 +73,18 @@ impl Journal {
         }))
     }
 
+    /// All answers that are here, by the names of their commands. One that cannot be read is left out: its command is asked for
+    /// again by whoever misses it.
+    pub(super) fn answers(&self) -> Vec<(String, Answer)> {
+        let names = fs::read_dir(self.dir.join("commands")).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()));
+        let answer = |id: String| match self.known(&id) {
+            Ok(Some(Known::Done(answer))) => Some((id, *answer)),
+            _ => None,
+        };
+        names.filter_map(answer).collect()
+    }
+
     pub(super) fn begin(&self, id: &str) -> Result<(), EngineError> {
         write(&self.path("commands", id)?, &Line::Begun(true))
     }

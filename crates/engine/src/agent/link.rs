@@ -7,8 +7,9 @@
 //! ```
 //! One task owns the stream. The outbox lives longer than a stream: what a command says while there is none is sent on the
 //! next. What is lost all the same (the stream broke with it on its way) is asked for again by the control plane, and comes out
-//! of the journal. Between two tries the agent waits longer each time, up to [`SLOWEST`], and never exactly as long as the
-//! others do: a control plane that comes back is not overrun.
+//! of the journal. An answer of which the agent never heard that it is on record is said again on each new stream: the control
+//! plane may have died between hearing it and doing what follows from it. Between two tries the agent waits longer each time, up
+//! to [`SLOWEST`], and never exactly as long as the others do: a control plane that comes back is not overrun.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,6 +127,7 @@ async fn stream(
         _ => return Err(Ended::Refused("it did not begin with a welcome".to_owned())),
     };
     *welcomed = true;
+    answers(agent, &mut stream).await?;
     let known = agent.clone();
     let kept = tokio::task::spawn_blocking(move || known.welcomed()).await;
     if let Ok(Err(error)) = kept {
@@ -176,6 +178,16 @@ fn take(agent: &Arc<Agent>, say: &mpsc::Sender<FromAgent>, message: ToAgent) -> 
         ToAgent::Goodbye { why } => return Err(Ended::Refused(why)),
         // What is on record is asked for again only on a new stream.
         ToAgent::Reported { .. } | ToAgent::Welcome { .. } => {}
+    }
+    Ok(())
+}
+
+/// Says the answers that are not known to be on record.
+async fn answers(agent: &Arc<Agent>, stream: &mut Stream) -> Result<(), Ended> {
+    let reader = agent.clone();
+    let read = tokio::task::spawn_blocking(move || reader.unrecorded()).await;
+    for (id, answer) in read.unwrap_or_default() {
+        send(stream, &FromAgent::Done { id, answer }).await?;
     }
     Ok(())
 }

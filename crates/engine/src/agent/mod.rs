@@ -324,6 +324,11 @@ impl Agent {
         Ok(listing.entries.into_iter().map(report).collect())
     }
 
+    /// The answers of which the control plane has not said that they are on record.
+    fn unrecorded(&self) -> Vec<(String, Answer)> {
+        self.journal.answers()
+    }
+
     /// What came of a command, where that is known.
     fn answer_to(&self, id: &str) -> Option<Answer> {
         match self.journal.known(id) {

@@ -248,6 +248,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_host_with_another_processor_is_refused_before_anything_is_made() {
+        let of = |architecture: &str, distribution: &str| wire::ImageOf {
+            architecture: architecture.to_owned(),
+            distribution: distribution.to_owned(),
+            ..wire::ImageOf::default()
+        };
+        let wanted = |system| wire::Stage {
+            of: "web1".to_owned(),
+            image: "g1".to_owned(),
+            manifest: ContentHash::of(b""),
+            system,
+            rehearse: wire::Rehearse::default(),
+            keep: Vec::new(),
+        };
+        let here = of("x86_64", "debian 12");
+        assert!(fits(&here, &wanted(of("x86_64", "ubuntu 22.04"))).is_ok());
+        let failed = super::super::failed(&fits(&here, &wanted(of("aarch64", "debian 12"))).unwrap_err());
+        assert_eq!(failed.class, wire::Class::Refused);
+        assert_eq!(failed.what, "this stage is x86_64, web1 is aarch64");
+        assert_eq!(failed.hints, ["rehearse on the host itself: --stage=no"]);
+    }
+
+    #[test]
     fn no_more_run_than_there_is_room_for() {
         let table = [(1, 64 << 30, 1), (2, 1 << 30, 1), (16, 64 << 30, 8), (16, 8 << 30, 4)];
         for (cores, memory, count) in table {

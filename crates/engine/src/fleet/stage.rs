@@ -199,6 +199,9 @@ impl Fleet {
         let Some(staging) = &order.stage else { return Ok(alone) };
         let Some(others) = staging.others(host) else { return Ok(alone) };
         let command = name(id, host, &staging.host);
+        if let Some(Shared { with }) = self.read(SHARED, &command, "what is shared").await? {
+            return Ok(alone.into_iter().chain(with).collect());
+        }
         let with = match self.answer_on(&command).await? {
             Some(Answer::Rehearsed { record, .. }) => self.shares(*record, host, others, staging).await?,
             // What could not be held on one could not be held on any of them.

@@ -34,7 +34,7 @@ pub enum HttpError {
     /// The certificates can't be used.
     #[error("cannot use the certificates")]
     Certificates(#[source] ureq::Error),
-    /// The server can't be reached.
+    /// The server can't be reached, or the connection broke.
     #[error("cannot reach {url}")]
     Reach {
         /// The server.
@@ -60,6 +60,28 @@ pub enum HttpError {
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl HttpError {
+    /// Whether nothing was asked because nobody was there, or the server says that it can't now: it may be asked again.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        use std::io::ErrorKind as Kind;
+        match self {
+            Self::Status { status, .. } => *status == 503,
+            Self::Reach { source: ureq::Error::Io(error), .. } => matches!(
+                error.kind(),
+                Kind::ConnectionRefused | Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::TimedOut
+            ),
+            Self::Reach { source, .. } => matches!(
+                source,
+                ureq::Error::HostNotFound
+                    | ureq::Error::ConnectionFailed
+                    | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
+            ),
+            _ => false,
+        }
+    }
 }
 
 impl Http {
@@ -218,7 +240,10 @@ impl Http {
         let bad = |source| HttpError::Answer { url: self.url.clone(), source };
         let status = answer.status();
         let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_string();
-        let body = body.map_err(|error| bad(Box::new(error)))?;
+        let body = body.map_err(|source| match source {
+            ureq::Error::Io(_) => HttpError::Reach { url: self.url.clone(), source },
+            source => bad(Box::new(source)),
+        })?;
         if !status.is_success() {
             return Err(HttpError::Status { url: self.url.clone(), status: status.as_u16(), body });
         }

@@ -14,7 +14,8 @@
 //!   orders that follow, and writes the ledger at the end. Killed anywhere, another goes on from what is on record.
 //! * `run`: a command of the program on one host.
 //! * `upgrade`: another program for the agents themselves, rolled out as a change is.
-//! * `contents`: what people and hosts may bring and get; `images`: hosts as they are, and one that becomes another.
+//! * `contents`: what people and hosts may bring and get; `images`: hosts as they are, and one that becomes another; `sweep`: what
+//!   of both nothing needs any more.
 //!
 //! This room meets `engine::agent` only through `core::wire`.
 
@@ -27,6 +28,7 @@ mod policy;
 mod rehearse;
 mod run;
 mod stage;
+mod sweep;
 mod system;
 mod upgrade;
 

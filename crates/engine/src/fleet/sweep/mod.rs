@@ -13,22 +13,21 @@
 //! ([`ABANDONED`]) that nothing of its holder is on its way any more, and until then what was condemned stays so.
 
 mod needed;
+mod pin;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use greenroom_core::wire::What;
 use greenroom_core::{ContentHash, api};
-use greenroom_store::blobs::{BlobError, BlobStore};
+use greenroom_store::blobs::BlobStore;
 use greenroom_store::control::{ControlError, Fence, Lease, Millis, Step};
 use greenroom_store::ledger::Draft;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use self::needed::Mark;
-use super::change::gone;
 use super::images::IMAGE;
 use super::{Fleet, FleetError};
 
@@ -67,9 +66,6 @@ const LEASE_MS: Millis = 20_000;
 /// Contents that are condemned at a time.
 const BUNCH: usize = 5000;
 
-/// A pin that is older was left behind, in milliseconds.
-const PIN_MS: Millis = 24 * 3600 * 1000;
-
 /// Who does what nobody asked for.
 const ITSELF: &str = "the control plane";
 
@@ -85,15 +81,6 @@ struct Doc {
     /// What went and is not in the ledger yet.
     #[serde(default)]
     gone: api::Swept,
-}
-
-/// The kind of document that keeps what a change needs that is just beginning.
-const PIN: &str = "pin";
-
-#[derive(Serialize, Deserialize)]
-struct Pin {
-    staged: Vec<ContentHash>,
-    at: Millis,
 }
 
 /// Whether the lease is held: when it was renewed last.
@@ -174,13 +161,10 @@ impl Fleet {
         Ok(ended.is_none_or(|at| self.now().saturating_sub(at).saturating_abs() >= DUE_MS))
     }
 
+    /// The lease as it is; before the first sweep there is none, and nobody has it.
     async fn sweep_lease(&self) -> Result<Lease, FleetError> {
-        loop {
-            if let Some(lease) = self.control.open_leases().await?.into_iter().find(|lease| lease.saga == SAGA) {
-                return Ok(lease);
-            }
-            self.control.add_saga(SAGA, "{}", self.now()).await?;
-        }
+        let known = self.control.open_leases().await?.into_iter().find(|lease| lease.saga == SAGA);
+        Ok(known.unwrap_or_else(|| Lease { saga: SAGA.to_owned(), holder: None, until: 0, fence: 0 }))
     }
 
     /// Whether somebody has the lease, and the state.
@@ -211,6 +195,7 @@ impl Fleet {
     ) -> Result<api::Swept, FleetError> {
         let held = Arc::new(Held(AtomicI64::new(Held::clock())));
         let _ends = Ends(held.clone());
+        self.control.add_saga(SAGA, "{}", self.now()).await?;
         let Some(fence) = self.control.acquire(lease, &self.name, self.now(), LEASE_MS).await? else {
             return Err(under_way("another control plane"));
         };
@@ -318,63 +303,6 @@ impl Fleet {
             Ok((mark, found.into_iter().collect()))
         })
         .await
-    }
-
-    /// Keeps what is staged from being dropped, and sees that all of it is here; `None`: nothing is staged.
-    ///
-    /// # Errors
-    /// Not all of it is here: nothing is kept then.
-    pub(super) async fn pin(
-        &self,
-        rehearsal: &str,
-        parts: impl Iterator<Item = &What>,
-    ) -> Result<Option<String>, FleetError> {
-        let of = |what: &What| if let What::Apply { staged, .. } = what { *staged } else { None };
-        let staged: Vec<ContentHash> = parts.filter_map(of).collect();
-        if staged.is_empty() {
-            return Ok(None);
-        }
-        let id = self.next_id("pin").await?;
-        self.write(PIN, &id, "what a change needs", &Pin { staged: staged.clone(), at: self.now() }).await?;
-        match self.all_here(staged).await {
-            Ok(()) => Ok(Some(id)),
-            Err(error) => {
-                self.unpin(Some(id)).await?;
-                Err(gone(rehearsal, error))
-            }
-        }
-    }
-
-    async fn all_here(&self, staged: Vec<ContentHash>) -> Result<(), FleetError> {
-        let needs = |blobs: &dyn BlobStore| {
-            let mut out = BTreeSet::new();
-            for staged in staged {
-                out.extend(super::stage::needed(blobs, staged)?);
-            }
-            Ok(out.into_iter().collect())
-        };
-        let names = self.with_blobs(needs).await?;
-        match self.missing(names).await?.first() {
-            None => Ok(()),
-            Some(name) => Err(BlobError::Absent(*name).into()),
-        }
-    }
-
-    /// The change is on record, or will not be.
-    pub(super) async fn unpin(&self, pin: Option<String>) -> Result<(), FleetError> {
-        if let Some(pin) = pin {
-            self.control.drop_document(PIN, &pin).await?;
-        }
-        Ok(())
-    }
-
-    async fn drop_old_pins(&self) -> Result<(), FleetError> {
-        for (id, pin) in self.all::<Pin>(PIN).await? {
-            if self.now().saturating_sub(pin.at) > PIN_MS {
-                self.control.drop_document(PIN, &id).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Renews the lease until the work is done.

@@ -18,7 +18,8 @@ use super::super::images::{IMAGE, host_of};
 use super::super::rehearse::{KIND as REHEARSAL, Order};
 use super::super::stage::{WAITING, Waiting, needed, rehearsal_of};
 use super::super::{Fleet, FleetError};
-use super::{KEEP, PIN, Pin, SAGA};
+use super::pin::{PIN, Pin};
+use super::{KEEP, SAGA};
 
 /// A rehearsal that is older may lose its contents, in milliseconds.
 const REHEARSAL_MS: Millis = 30 * 24 * 3600 * 1000;

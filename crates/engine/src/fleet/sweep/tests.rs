@@ -16,9 +16,11 @@ use greenroom_core::system::Rights;
 use greenroom_core::wire::{Answer, Class, Failed, ImageOf, Rehearse, Sent, Staged};
 use greenroom_core::{Kind, Mtime, Node};
 use greenroom_store::blobs::pack::Packer;
-use greenroom_store::blobs::{DirBlobs, Hashes, Listing};
+use greenroom_store::blobs::{BlobError, DirBlobs, Hashes, Listing, S3Address, S3Blobs};
 use greenroom_store::control::Control;
 use greenroom_store::ledger::{Filter, Ledger as _, SqlLedger};
+use greenroom_testkit::postgres::Postgres;
+use greenroom_testkit::s3::{KEY, S3, SECRET};
 
 use super::super::Asker;
 use super::*;
@@ -33,9 +35,9 @@ fn shifted() -> jiff::Timestamp {
     jiff::Timestamp::from_millisecond(now).unwrap()
 }
 
-/// A directory in which removing takes a while.
+/// A store in which removing takes a while.
 struct Slow {
-    store: DirBlobs,
+    store: Box<dyn BlobStore>,
     removing: AtomicUsize,
     wait_us: AtomicU64,
 }
@@ -154,27 +156,38 @@ struct World {
     fleets: [Fleet; 2],
     blobs: Arc<Slow>,
     ledger: Arc<SqlLedger>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl World {
+    /// On SQLite and in a directory.
     async fn new(hosts: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let store = Box::new(DirBlobs::open(&dir.path().join("blobs")).unwrap());
         let (one, two) = (Control::open(dir.path()).await.unwrap(), Control::open(dir.path()).await.unwrap());
+        Self::of(dir, [one, two], store, hosts).await
+    }
+
+    async fn of(dir: tempfile::TempDir, controls: [Control; 2], store: Box<dyn BlobStore>, hosts: &[&str]) -> Self {
         let at = dir.path().join("ledger");
         let ledger = Arc::new(tokio::task::spawn_blocking(move || SqlLedger::open(&at).unwrap()).await.unwrap());
-        let store = DirBlobs::open(&dir.path().join("blobs")).unwrap();
         let blobs = Arc::new(Slow { store, removing: AtomicUsize::new(0), wait_us: AtomicU64::new(0) });
         for host in hosts {
-            one.add_certificate(host, host, i64::MAX).await.unwrap();
-            one.hold_agent(host, "test", "1", 0).await.unwrap();
+            controls[0].add_certificate(host, host, i64::MAX).await.unwrap();
+            controls[0].hold_agent(host, "test", "1", 0).await.unwrap();
         }
+        let [one, two] = controls;
         let fleet = |control, name| Fleet::new(control, ledger.clone(), blobs.clone(), name, shifted);
-        Self { fleets: [fleet(one, "one"), fleet(two, "two")], blobs: blobs.clone(), ledger: ledger.clone(), _dir: dir }
+        Self { fleets: [fleet(one, "one"), fleet(two, "two")], blobs: blobs.clone(), ledger: ledger.clone(), dir }
     }
 
     fn there(&self) -> BTreeSet<ContentHash> {
         self.blobs.iter().map(Result::unwrap).collect()
+    }
+
+    async fn has(&self, text: &str) -> bool {
+        let (blobs, hash) = (self.blobs.clone(), hash(text));
+        tokio::task::spawn_blocking(move || blobs.contains(hash).unwrap()).await.unwrap()
     }
 
     async fn sweep(&self, at: usize) -> api::Swept {
@@ -325,7 +338,7 @@ async fn something(world: &World, model: &mut Model, dice: &mut Dice) {
             let far = dice.below(6);
             if far > 0 {
                 let last = since.as_ref().map(host_with);
-                offer(fleet, host, &command, &now, last.as_ref().filter(|_| far % 2 == 0)).await.unwrap();
+                offer(fleet, host, &command, &now, last.as_ref().filter(|_| far.is_multiple_of(2))).await.unwrap();
                 open = Open::Image(since, Some(now.clone()));
             }
             model.open.insert(format!("{command} {host}"), open);
@@ -358,8 +371,8 @@ async fn something(world: &World, model: &mut Model, dice: &mut Dice) {
     }
 }
 
-fn sent(text: &String) -> Sent {
-    Sent { name: text.clone(), content: hash(text), mode: 0o644 }
+fn sent(text: &str) -> Sent {
+    Sent { name: text.to_owned(), content: hash(text), mode: 0o644 }
 }
 
 /// A rehearsal on the host, with files, begun now or long ago.
@@ -367,7 +380,7 @@ async fn rehearsed(fleet: &Fleet, model: &mut Model, dice: &mut Dice, host: &str
     let (files, old) = (dice.some(14), dice.below(2) == 0);
     fleet.bring(packed(files.iter().map(|text| text.as_bytes()))).await.unwrap();
     AHEAD.store(if old { -31 * DAY } else { 0 }, Ordering::Relaxed);
-    let files_sent = files.iter().map(sent).collect();
+    let files_sent = files.iter().map(|text| sent(text)).collect();
     let rehearse = Rehearse { argv: vec!["true".to_owned()], files: files_sent, ..Rehearse::default() };
     let wanted = NewRehearsal { on: vec![host.to_owned()], rehearse, held: HeldAt::Hosts };
     let begun = fleet.rehearse(&wanted, "anna").await.unwrap();
@@ -411,7 +424,7 @@ async fn staged(fleet: &Fleet, model: &mut Model, dice: &mut Dice, host: &str) {
 #[test]
 fn what_is_needed_stays_and_nothing_else() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for seed in 1..=12 {
+    for seed in 1..=40 {
         runtime.block_on(async {
             let (world, mut model, mut dice) = (World::new(&HOSTS).await, Model::default(), Dice(seed * 7919));
             for round in 0..4 {
@@ -560,9 +573,26 @@ async fn goes_on(world: &World, host: &str, seed: u64, storm: &Storm) -> BTreeSe
     files
 }
 
+const WEBS: [&str; 3] = ["web1", "web2", "web3"];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_on_record_ever_lacks_anything_whoever_sweeps_and_dies_meanwhile() {
-    let world = Arc::new(World::new(&["web1", "web2", "web3"]).await);
+    a_storm(World::new(&WEBS).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_on_postgresql() {
+    greenroom_testkit::need_root!();
+    let server = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Box::new(DirBlobs::open(&dir.path().join("blobs")).unwrap());
+    let url = server.database("control");
+    let controls = [Control::connect(&url).await.unwrap(), Control::connect(&url).await.unwrap()];
+    a_storm(World::of(dir, controls, store, &WEBS).await).await;
+}
+
+async fn a_storm(world: World) {
+    let world = Arc::new(world);
     world.blobs.wait_us.store(500, Ordering::Relaxed);
     let storm = Arc::new(Storm::default());
     let sweepers: Vec<_> = (0..2)
@@ -571,7 +601,7 @@ async fn nothing_on_record_ever_lacks_anything_whoever_sweeps_and_dies_meanwhile
             tokio::spawn(async move { sweeps(&world, at, &storm).await })
         })
         .collect();
-    let hosts: Vec<_> = ["web1", "web2", "web3"]
+    let hosts: Vec<_> = WEBS
         .into_iter()
         .zip(1..)
         .map(|(host, seed)| {
@@ -588,7 +618,7 @@ async fn nothing_on_record_ever_lacks_anything_whoever_sweeps_and_dies_meanwhile
     }
     let lease = world.fleets[0].sweep_lease().await.unwrap();
     world.fleets[0].sweep_under(&lease, Duration::ZERO, None).await.unwrap();
-    for host in ["web1", "web2", "web3"] {
+    for host in WEBS {
         let images = world.fleets[0].images(Some(host)).await.unwrap().images;
         assert_eq!(images.len(), 3);
         for image in images {
@@ -602,7 +632,23 @@ async fn nothing_on_record_ever_lacks_anything_whoever_sweeps_and_dies_meanwhile
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_goes_on_from_an_image_that_was_dropped() {
-    let world = World::new(&["web1"]).await;
+    goes_on_from_a_dropped_image(World::new(&["web1"]).await).await;
+}
+
+#[test]
+fn so_does_one_whose_contents_are_in_a_bucket() {
+    let (server, dir) = (S3::start(), tempfile::tempdir().unwrap());
+    let _ = server.bucket("blobs");
+    let mut address = S3Address::parse(&format!("s3://blobs/x?endpoint={}", server.endpoint())).unwrap();
+    address.credentials = Some((KEY.into(), SECRET.into()));
+    let store = Box::new(S3Blobs::open(&address, dir.path()).unwrap());
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let controls = [Control::open(dir.path()).await.unwrap(), Control::open(dir.path()).await.unwrap()];
+        goes_on_from_a_dropped_image(World::of(dir, controls, store, &["web1"]).await).await;
+    });
+}
+
+async fn goes_on_from_a_dropped_image(world: World) {
     let fleet = &world.fleets[0];
     let mut images = Vec::new();
     for own in ["a", "b", "c", "d"] {
@@ -612,13 +658,13 @@ async fn a_host_goes_on_from_an_image_that_was_dropped() {
     assert_eq!((young.images["web1"].as_slice(), young.contents), (&[images[0].id.clone()][..], 0), "all is of today");
     let gone = world.sweep(1).await;
     assert_eq!((gone.images.len(), gone.contents), (0, 2), "its manifest, and what it alone had");
-    assert!(!world.blobs.contains(hash("a")).unwrap() && world.blobs.contains(hash("shared")).unwrap());
+    assert!(!world.has("a").await && world.has("shared").await);
     let dropped = fleet.image_run(&images[0].id).await.unwrap();
     assert!(matches!(&dropped.hosts["web1"], OnImage::Failed { failed } if failed.what.contains("was dropped")));
     // Its agent has that one still, and says so.
     let back = image(fleet, "web1", &of(&["shared", "a"]), Some(&host_with(&of(&["shared", "a"])))).await;
     assert_eq!(back.unwrap().manifest, images[0].manifest);
-    assert!(world.blobs.contains(hash("a")).unwrap());
+    assert!(world.has("a").await);
     let ledger = world.ledger.clone();
     let entries =
         tokio::task::spawn_blocking(move || ledger.entries(&Filter::default()).unwrap().entries).await.unwrap();
@@ -635,7 +681,8 @@ async fn a_host_goes_on_from_an_image_that_was_dropped() {
 async fn nothing_goes_while_it_is_not_known_what_is_needed() {
     let world = World::new(&["web1"]).await;
     let last = image(&world.fleets[0], "web1", &of(&["a"]), None).await.unwrap();
-    let path = world.blobs.store.path(last.manifest);
+    let name = last.manifest.to_string();
+    let path = world.dir.path().join("blobs").join(&name[..2]).join(&name[2..]);
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, b"something else").unwrap();
     world.blobs.put_bytes(b"of nobody").unwrap();

@@ -231,7 +231,8 @@ impl Fleet {
         for bunch in found.chunks(BUNCH) {
             doc.condemned = bunch.iter().map(|(name, _)| *name).collect();
             self.write_sweep(fence, doc).await?;
-            mark = self.marked(mark, &BTreeSet::new()).await?;
+            // Where that fails nothing of it was begun.
+            mark = self.marked(mark, &BTreeSet::new()).await.inspect_err(|_| doc.condemned.clear())?;
             let bunch: Vec<_> = bunch.iter().filter(|(name, _)| !mark.needs(name)).copied().collect();
             let held = held.clone();
             let (contents, bytes) = self.with_blobs(move |blobs| removed(blobs, &bunch, &held)).await?;

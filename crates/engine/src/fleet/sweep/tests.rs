@@ -504,21 +504,33 @@ struct Storm {
     changes: AtomicU64,
     /// The lease with this fence was that of a sweep that was killed.
     dead: AtomicU64,
+    /// Somebody found something wrong.
+    broken: AtomicU64,
+}
+
+/// Who panics ends it for all.
+struct Alarm<'s>(&'s Storm);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.broken.fetch_add(u64::from(std::thread::panicking()), Ordering::Relaxed);
+    }
 }
 
 impl Storm {
     fn is_over(&self) -> bool {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        count(&self.ended) >= 15
-            && count(&self.killed) >= 10
-            && count(&self.images) >= 150
-            && count(&self.changes) >= 10
+        count(&self.broken) > 0
+            || count(&self.ended) >= 15
+                && count(&self.killed) >= 10
+                && count(&self.images) >= 150
+                && count(&self.changes) >= 10
     }
 }
 
 /// A control plane that sweeps again and again, and is killed now and then.
 async fn sweeps(world: &World, at: usize, storm: &Storm) {
-    let mut dice = Dice(31 + at as u64);
+    let (mut dice, _alarm) = (Dice(31 + at as u64), Alarm(storm));
     while !storm.is_over() {
         let fleet = world.fleets[at].clone();
         let lease = fleet.sweep_lease().await.unwrap();
@@ -553,6 +565,7 @@ async fn sweeps(world: &World, at: usize, storm: &Storm) {
 
 /// A host whose image is brought up to date again and again, and a person who rehearses there now and then; the files of that.
 async fn goes_on(world: &World, host: &str, seed: u64, storm: &Storm) -> BTreeSet<String> {
+    let _alarm = Alarm(storm);
     let (mut dice, mut files, mut last) = (Dice(seed), BTreeSet::new(), None);
     while !storm.is_over() {
         let fleet = &world.fleets[usize::from(dice.below(2) == 0)];

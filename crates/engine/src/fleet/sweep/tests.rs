@@ -27,12 +27,18 @@ use super::*;
 
 const ANNA: Asker<'_> = Asker { name: "anna", rights: Rights::Operator };
 
-/// Added to the time of control planes, in milliseconds.
+/// A clock, and what is added to it, in milliseconds.
+type Clock = fn() -> jiff::Timestamp;
+
 static AHEAD: AtomicI64 = AtomicI64::new(0);
+static AHEAD_OF_DUE: AtomicI64 = AtomicI64::new(0);
 
 fn shifted() -> jiff::Timestamp {
-    let now = jiff::Timestamp::now().as_millisecond() + AHEAD.load(Ordering::Relaxed);
-    jiff::Timestamp::from_millisecond(now).unwrap()
+    jiff::Timestamp::now() + jiff::SignedDuration::from_millis(AHEAD.load(Ordering::Relaxed))
+}
+
+fn shifted_for_due() -> jiff::Timestamp {
+    jiff::Timestamp::now() + jiff::SignedDuration::from_millis(AHEAD_OF_DUE.load(Ordering::Relaxed))
 }
 
 /// A store in which removing takes a while.
@@ -161,14 +167,19 @@ struct World {
 
 impl World {
     /// On SQLite and in a directory.
-    async fn new(hosts: &[&str]) -> Self {
+    async fn new(hosts: &[&str], clock: Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Box::new(DirBlobs::open(&dir.path().join("blobs")).unwrap());
         let (one, two) = (Control::open(dir.path()).await.unwrap(), Control::open(dir.path()).await.unwrap());
-        Self::of(dir, [one, two], store, hosts).await
+        Self::of(dir, [one, two], store, (hosts, clock)).await
     }
 
-    async fn of(dir: tempfile::TempDir, controls: [Control; 2], store: Box<dyn BlobStore>, hosts: &[&str]) -> Self {
+    async fn of(
+        dir: tempfile::TempDir,
+        controls: [Control; 2],
+        store: Box<dyn BlobStore>,
+        (hosts, clock): (&[&str], Clock),
+    ) -> Self {
         let at = dir.path().join("ledger");
         let ledger = Arc::new(tokio::task::spawn_blocking(move || SqlLedger::open(&at).unwrap()).await.unwrap());
         let blobs = Arc::new(Slow { store, removing: AtomicUsize::new(0), wait_us: AtomicU64::new(0) });
@@ -177,7 +188,7 @@ impl World {
             controls[0].hold_agent(host, "test", "1", 0).await.unwrap();
         }
         let [one, two] = controls;
-        let fleet = |control, name| Fleet::new(control, ledger.clone(), blobs.clone(), name, shifted);
+        let fleet = |control, name| Fleet::new(control, ledger.clone(), blobs.clone(), name, clock);
         Self { fleets: [fleet(one, "one"), fleet(two, "two")], blobs: blobs.clone(), ledger: ledger.clone(), dir }
     }
 
@@ -436,7 +447,7 @@ fn what_is_needed_stays_and_nothing_else() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for seed in 1..=3 {
         runtime.block_on(async {
-            let (world, mut model, mut dice) = (World::new(&HOSTS).await, Model::default(), Dice(seed * 7919));
+            let (world, mut model, mut dice) = (World::new(&HOSTS, shifted).await, Model::default(), Dice(seed * 7919));
             for round in 0..4 {
                 for _ in 0..12 {
                     something(&world, &mut model, &mut dice).await;
@@ -647,7 +658,7 @@ const WITH_STAGE: [&str; 4] = ["web1", "web2", "web3", "stage1"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_on_record_ever_lacks_anything_whoever_sweeps_and_dies_meanwhile() {
-    a_storm(World::new(&WITH_STAGE).await).await;
+    a_storm(World::new(&WITH_STAGE, jiff::Timestamp::now).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -658,7 +669,7 @@ async fn the_same_on_postgresql() {
     let store = Box::new(DirBlobs::open(&dir.path().join("blobs")).unwrap());
     let url = server.database("control");
     let controls = [Control::connect(&url).await.unwrap(), Control::connect(&url).await.unwrap()];
-    a_storm(World::of(dir, controls, store, &WITH_STAGE).await).await;
+    a_storm(World::of(dir, controls, store, (&WITH_STAGE, jiff::Timestamp::now)).await).await;
 }
 
 async fn a_storm(world: World) {
@@ -702,7 +713,7 @@ async fn a_storm(world: World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_goes_on_from_an_image_that_was_dropped() {
-    goes_on_from_a_dropped_image(World::new(&["web1"]).await).await;
+    goes_on_from_a_dropped_image(World::new(&["web1"], jiff::Timestamp::now).await).await;
 }
 
 #[test]
@@ -714,7 +725,7 @@ fn so_does_one_whose_contents_are_in_a_bucket() {
     let store = Box::new(S3Blobs::open(&address, dir.path()).unwrap());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let controls = [Control::open(dir.path()).await.unwrap(), Control::open(dir.path()).await.unwrap()];
-        goes_on_from_a_dropped_image(World::of(dir, controls, store, &["web1"]).await).await;
+        goes_on_from_a_dropped_image(World::of(dir, controls, store, (&["web1"], jiff::Timestamp::now)).await).await;
     });
 }
 
@@ -749,7 +760,7 @@ async fn goes_on_from_a_dropped_image(world: World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_goes_while_it_is_not_known_what_is_needed() {
-    let world = World::new(&["web1"]).await;
+    let world = World::new(&["web1"], jiff::Timestamp::now).await;
     let last = image(&world.fleets[0], "web1", &of(&["a"]), None).await.unwrap();
     let name = last.manifest.to_string();
     let path = world.dir.path().join("blobs").join(&name[..2]).join(&name[2..]);
@@ -781,4 +792,27 @@ fn who_has_lost_the_lease_removes_nothing() {
     }
     held.renewed(Held::clock());
     assert_eq!(removed(&blobs, &bunch, &held).unwrap(), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_due_once_a_day_whoever_did_it_last() {
+    let world = World::new(&[], shifted_for_due).await;
+    let due = async || (world.fleets[0].is_due().await.unwrap(), world.fleets[1].is_due().await.unwrap());
+    assert_eq!(due().await, (true, true));
+    world.sweep(1).await;
+    // A clock that was a day ahead when it was noted keeps nobody from it.
+    for (ahead, is) in [(0, false), (DAY - 60_000, false), (DAY, true), (-DAY - 60_000, true)] {
+        AHEAD_OF_DUE.store(ahead, Ordering::Relaxed);
+        assert_eq!(due().await, (is, is), "{ahead}");
+    }
+    AHEAD_OF_DUE.store(0, Ordering::Relaxed);
+    // What another has begun is not begun beside it, and what it left behind not at once.
+    let seen = world.fleets[0].sweep_lease().await.unwrap();
+    world.fleets[0].control.acquire(&seen, "one", 0, 1).await.unwrap().unwrap();
+    let all = api::NewSweep { older_than_ms: Some(0), dry_run: false };
+    match world.fleets[1].sweep(&all, "anna").await {
+        Err(FleetError::Refused { what, .. }) => assert!(what.contains("one is sweeping"), "{what}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(world.fleets[1].sweep_under(&seen, Duration::ZERO, None).await.is_err(), "it is not as it was seen");
 }

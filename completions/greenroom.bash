@@ -1008,7 +1008,7 @@ _greenroom() {
             return 0
             ;;
         greenroom__subcmd__gc)
-            opts="-q -h --keep --undo-older-than --dry-run --root --state --json --quiet --on --local --progress --help"
+            opts="-q -h --keep --undo-older-than --images --older-than --dry-run --root --state --json --quiet --on --local --progress --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1019,6 +1019,10 @@ _greenroom() {
                     return 0
                     ;;
                 --undo-older-than)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --older-than)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -245,12 +245,14 @@ complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -l local -d
 complete -c greenroom -n "__fish_greenroom_using_subcommand recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l keep -d 'Rehearsals that were never applied are kept when they are among the last N' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l undo-older-than -d 'Give up the way back of changes to this host that are older than D (90d, 12w): their before-images go, and they cannot be undone any more' -r
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l older-than -d 'With --images: contents that came within the last D stay (1d)' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l root -d 'The root of the host\'s tree: `/`, or that of a container or a chroot' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l state -d 'Where rehearsals, contents and the ledger are kept' -r -F
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l on -d 'Do it on these hosts of the control plane: web1, web1,web2 or all; with a system file also role:web and service:shop, and ! in front takes out. Without a control plane, or with --local, everything is about this host' -r
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l progress -d 'How to tell what goes on across hosts' -r -f -a "text\t'Lines for people, on standard error'
 json\t'One JSON object a line, on standard output'
 none\t'Not at all'"
+complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l images -d 'Ask the control plane to drop images of hosts beyond the last three of each, and contents that nothing needs. It does so by itself once a day'
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l dry-run -d 'Only say what would go'
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -l json -d 'Print one JSON object on standard output'
 complete -c greenroom -n "__fish_greenroom_using_subcommand gc" -s q -l quiet -d 'Nothing on standard error but errors'

@@ -75,6 +75,12 @@ const OWN: &[&str] = &[
     "dev",
 ];
 
+/// Whether the control plane has a content that reads so.
+fn is_kept(world: &World, text: &str) -> bool {
+    let hash = greenroom_core::ContentHash::of(text.as_bytes()).to_string();
+    world.state.join("control/blobs").join(&hash[..2]).join(&hash[2..]).exists()
+}
+
 #[test]
 fn a_fresh_host_becomes_a_lost_one_again_and_back() {
     need_root!();
@@ -129,4 +135,39 @@ fn a_fresh_host_becomes_a_lost_one_again_and_back() {
     world.done(&["undo", local, "--on", "web9"]);
     assert_eq!(web9.exec(&["sh", "-c", look]).unwrap().out(), before);
     assert!(!web9.exec(&["systemctl", "is-active", "shop"]).unwrap().ok());
+    old_images_go(&world, first["id"].as_str().unwrap());
+}
+
+/// web1 has had two images. Of four the oldest goes with what it alone had, and hosts go on.
+fn old_images_go(world: &World, first: &str) {
+    let page = |text: &str| fs::write(of(world, "web1").path("srv/shop/page"), text).unwrap();
+    fs::remove_file(of(world, "web1").path("srv/shop/static/c")).unwrap();
+    page("third\n");
+    image(world, "web1");
+    page("fourth\n");
+    image(world, "web1");
+    let sweep = |options: &[&str]| world.json(&[&["gc", "--images", "--json"], options].concat());
+    let today = sweep(&["--dry-run"]);
+    assert_eq!((&today["images"]["web1"], &today["contents"]), (&serde_json::json!([first]), &0.into()), "{today}");
+    let now = ["--older-than", "1ms"];
+    let would = sweep(&[&now[..], &["--dry-run"]].concat());
+    assert!(is_kept(world, "new\n"));
+    let gone = sweep(&now);
+    assert_eq!(gone, would);
+    assert!(gone["contents"].as_u64().unwrap() >= 1, "{gone}");
+    assert_eq!(sweep(&now)["contents"], 0);
+    assert_eq!(world.json(&["image", "show", "web1", "--json"])["images"].as_array().unwrap().len(), 3);
+    // The second image is one of three, the fifth takes its place.
+    page("fifth\n");
+    image(world, "web1");
+    assert!(is_kept(world, "new\n"));
+    sweep(&now);
+    assert!(!is_kept(world, "new\n") && is_kept(world, "third\n"));
+    let log = world.json(&["log", "--json"]);
+    assert!(
+        log["entries"].as_array().unwrap().iter().any(|e| e["kind"] == "gc" && e["actor"]["user"] == "root"),
+        "{log}"
+    );
+    world.done(&["rebuild", "web9", "--as", "web1"]);
+    assert_eq!(fs::read_to_string(of(world, "web9").path("srv/shop/page")).unwrap(), "fifth\n");
 }

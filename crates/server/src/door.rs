@@ -100,6 +100,10 @@ pub async fn serve(
         let shared = shared.clone();
         async move { shared.fleet.drive().await }
     });
+    let sweep = tokio::spawn({
+        let shared = shared.clone();
+        async move { shared.fleet.sweep_daily().await }
+    });
     let mut renew = tokio::time::interval(RENEW);
     renew.tick().await;
     loop {
@@ -115,6 +119,7 @@ pub async fn serve(
     deliver.abort();
     write.abort();
     drive.abort();
+    sweep.abort();
     shared.streams.close().await;
     Ok(())
 }

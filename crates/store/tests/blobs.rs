@@ -57,6 +57,13 @@ fn conformance(store: &dyn BlobStore, files: &Path) {
         assert!(store.contains(hash).unwrap());
         store.verify(hash).unwrap();
     }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed();
+    let listed: Vec<_> = store.listing().map(Result::unwrap).collect();
+    assert_eq!(listed.iter().map(|(hash, _)| *hash).collect::<BTreeSet<_>>(), hashes(store));
+    for (hash, stored) in listed {
+        assert_eq!(stored.bytes, store.open(hash).unwrap().metadata().unwrap().len());
+        assert!((now - 600..=now + 1).contains(&stored.since), "{} {now}", stored.since);
+    }
     store.sync().unwrap();
     let range = |from, length| store.read_range(ContentHash::of(&big), from, length).unwrap();
     for (from, length) in [(0, 10), (5, 0), (900_000, 50), (999_999, 50), (1_000_003, 1), (u64::MAX, 1), (7, u64::MAX)]

@@ -382,6 +382,13 @@ pub struct Gc {
     /// be undone any more
     #[arg(long, value_name = "D", value_parser = parse_age)]
     pub undo_older_than: Option<Duration>,
+    /// Ask the control plane to drop images of hosts beyond the last three of each, and contents that nothing needs. It does so
+    /// by itself once a day
+    #[arg(long, conflicts_with_all = ["keep", "undo_older_than"])]
+    pub images: bool,
+    /// With --images: contents that came within the last D stay (1d)
+    #[arg(long, value_name = "D", value_parser = parse_age, requires = "images")]
+    pub older_than: Option<Duration>,
     /// Only say what would go
     #[arg(long)]
     pub dry_run: bool,

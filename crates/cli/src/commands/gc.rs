@@ -1,5 +1,8 @@
 //! `greenroom gc`
 
+use std::time::Duration;
+
+use greenroom_core::api::{NewSweep, Swept};
 use greenroom_engine::apply::{Forgotten, forget};
 use greenroom_engine::gc::{Wanted, YOUNG, collect};
 
@@ -7,7 +10,13 @@ use crate::args::{Gc, Global};
 use crate::error::{Failure, status};
 use crate::ui::Ui;
 
+/// How long a sweep of the control plane's contents is waited for.
+const SWEEP: Duration = Duration::from_secs(3600);
+
 pub(super) fn run(global: &Global, args: &Gc, ui: &Ui) -> Result<u8, Failure> {
+    if args.images {
+        return images(global, args, ui);
+    }
     let state = super::open(global, ui)?;
     let wanted = Wanted { root: &global.root, keep: args.keep, dry_run: args.dry_run, young: YOUNG };
     let gone = collect(&state, &wanted)?;
@@ -29,6 +38,26 @@ pub(super) fn run(global: &Global, args: &Gc, ui: &Ui) -> Result<u8, Failure> {
         ))?;
         if let Some(given_up) = given_up {
             ui.print(&way_back(&given_up, args.dry_run))?;
+        }
+    }
+    Ok(status::DONE)
+}
+
+/// `greenroom gc --images`
+fn images(global: &Global, args: &Gc, ui: &Ui) -> Result<u8, Failure> {
+    let http = crate::remote::open(global)?;
+    let older_than_ms = args.older_than.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    let wanted = NewSweep { dry_run: args.dry_run, older_than_ms };
+    let swept: Swept = http.post_within("/v1/gc", &wanted, SWEEP)?;
+    if ui.json {
+        ui.object(&swept)?;
+    } else {
+        let verb = if args.dry_run { "would go" } else { "gone" };
+        let images: usize = swept.images.values().map(Vec::len).sum();
+        let size = swept.bytes as f64 / 1e6;
+        ui.print(&format!("{verb}: {images} images, {} contents ({size:.1} MB)\n", swept.contents))?;
+        for (host, images) in &swept.images {
+            ui.print(&format!("  {host}  {}\n", images.join(", ")))?;
         }
     }
     Ok(status::DONE)

@@ -77,6 +77,28 @@ pub struct Image {
     pub system: ImageOf,
 }
 
+/// `POST /v1/gc`: drop old images, and contents that nothing needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewSweep {
+    /// Only say what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Contents that came within so many milliseconds stay; a day's, if absent.
+    #[serde(default)]
+    pub older_than_ms: Option<u64>,
+}
+
+/// What went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Swept {
+    /// Images, by host: their names.
+    pub images: BTreeMap<String, Vec<String>>,
+    /// So many contents.
+    pub contents: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+}
+
 /// `GET /v1/images/ID`: images being brought up to date.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ImageRun {

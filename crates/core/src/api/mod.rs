@@ -18,7 +18,8 @@ pub use self::changes::{
 };
 pub use self::hosts::{Host, Hosts, Log, RUN_WITHIN, Ran, Run, Verified};
 pub use self::images::{
-    Contents, Image, ImageRun, Images, Missing, NewImages, NewRebuild, OnImage, OnRebuild, Rebuild, Received,
+    Contents, Image, ImageRun, Images, Missing, NewImages, NewRebuild, NewSweep, OnImage, OnRebuild, Rebuild, Received,
+    Swept,
 };
 pub use self::people::{Enrol, Enrolled, Invitation, MadeToken, NewEnrolment, NewToken, Renew, Token};
 pub use self::system::{DeclaredSystem, HeldSystem, InForce, NewSystem};

@@ -31,7 +31,7 @@ pub enum NotFromAfar {
 const SHOWING: [&str; 3] = ["--json", "--quiet", "-q"];
 
 /// Options of all commands that lead elsewhere.
-const LEADING: [&str; 4] = ["--on", "--root", "--state", "--local"];
+const LEADING: [&str; 5] = ["--on", "--root", "--state", "--local", "--images"];
 
 /// Whether the words after `greenroom` may be run on a host from afar, and what they do there.
 ///
@@ -134,6 +134,7 @@ mod tests {
             "--state /tmp/x log",
             "log --state=/tmp/x",
             "undo c1 --local",
+            "gc --images",
             // What reads files of the host.
             "diff this /etc/shadow",
             "diff . this",

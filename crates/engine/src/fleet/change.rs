@@ -9,13 +9,14 @@ use greenroom_core::rollout::{Outcome, Policy, Rollout, Word};
 use greenroom_core::system::health::Judge;
 use greenroom_core::system::{OnFailure, Rights};
 use greenroom_core::wire::{Answer, Watched, What};
+use greenroom_store::blobs::BlobError;
 use greenroom_store::control::{ControlError, Millis, NewCommand};
 use serde::{Deserialize, Serialize};
 
 use super::policy::policy;
 use super::rehearse::{Order, has_effect};
 use super::system::{Asker, Held};
-use super::{Fleet, FleetError};
+use super::{Fleet, FleetError, sweep};
 
 /// How long a host may be silent where nothing is declared, in milliseconds.
 const PATIENCE_MS: u64 = 120_000;
@@ -109,7 +110,12 @@ impl Fleet {
             rehearsal: Some(id.clone()),
             ..Doc::new("apply", rollout, who.name, wanted.why.clone(), self.now(), held.as_ref())
         };
-        self.begin(parts, course, doc).await
+        // What its hosts will fetch is there, and stays: until the change is on record, because of this.
+        let pin = self.pin(id, parts.values()).await?;
+        let begun = self.begin(parts, course, doc).await;
+        // One that stays is dropped a day later.
+        let _ = self.unpin(pin).await;
+        begun
     }
 
     /// What each host is to do, and whether a live step among that is to run once for all.
@@ -139,7 +145,10 @@ impl Fleet {
                         once |= record.parts.iter().any(|part| matches!(part, Planned::Live { once: true, .. }));
                         let (rehearsal, force_verdict) = (record.rehearsal.clone(), wanted.force_verdict.clone());
                         let staged = match &order.stage {
-                            Some(staging) => Some(self.staged(id, &host, (*record).clone(), staging).await?),
+                            Some(staging) => {
+                                let staged = self.staged(id, &host, (*record).clone(), staging).await;
+                                Some(staged.map_err(|error| gone(id, error))?)
+                            }
                             None => None,
                         };
                         parts.insert(host, What::Apply { rehearsal, force_verdict, once_elsewhere: false, staged });
@@ -220,7 +229,7 @@ impl Fleet {
     }
 
     pub(super) async fn doc(&self, id: &str) -> Result<Doc, FleetError> {
-        let saga = self.control.saga(id).await?;
+        let saga = self.control.saga(id).await?.filter(|saga| saga.id != sweep::SAGA);
         let saga = saga.ok_or_else(|| FleetError::Unknown(format!("there is no change {id}")))?;
         serde_json::from_str(&saga.state).map_err(FleetError::damaged(format!("change {id}")))
     }
@@ -280,6 +289,16 @@ impl Fleet {
             Answer::Failed(failed) => Err(FleetError::Host(failed)),
             _ => Ok(()),
         }
+    }
+}
+
+/// What was rehearsed long ago, or what somebody else brought just when it went, may not be here any more.
+pub(super) fn gone(id: &str, error: FleetError) -> FleetError {
+    match error {
+        FleetError::Blobs(BlobError::Absent(_)) => {
+            FleetError::refused(format!("the contents of {id} are gone: nothing was touched"), "rehearse again")
+        }
+        error => error,
     }
 }
 

@@ -25,12 +25,12 @@ use super::{Fleet, FleetError};
 pub(super) const LONGEST: u64 = 512 << 20;
 
 /// The kind of document that says which manifest a command is sending the contents of.
-const OFFER: &str = "image-offer";
+pub(super) const OFFER: &str = "image-offer";
 
 /// What a host offers.
 #[derive(Serialize, Deserialize)]
-struct Offer {
-    manifest: ContentHash,
+pub(super) struct Offer {
+    pub(super) manifest: ContentHash,
 }
 
 impl Fleet {
@@ -98,12 +98,29 @@ impl Fleet {
         Ok(())
     }
 
-    /// What of these contents is not here.
+    /// What of these contents is not here, or may go this moment. Whoever needs them and has that on record before this is asked can
+    /// count on the others: see [`sweep`](super::sweep).
     ///
     /// # Errors
-    /// The contents'.
+    /// The contents', the state's.
     pub async fn missing(&self, names: Vec<ContentHash>) -> Result<Vec<ContentHash>, FleetError> {
-        self.with_blobs(move |blobs| Ok(absent(blobs, names.into_iter().map(|name| (name, None)))?)).await
+        self.absent(names.into_iter().map(|name| (name, None)).collect()).await
+    }
+
+    /// The same, of contents whose lengths are known too: of one that is shorter a power cut took the rest.
+    pub(super) async fn absent(&self, names: Vec<(ContentHash, Option<u64>)>) -> Result<Vec<ContentHash>, FleetError> {
+        let condemned = self.condemned().await?;
+        self.with_blobs(move |blobs| {
+            let mut out = Vec::new();
+            for (name, length) in names {
+                let found = blobs.length(name)?;
+                if condemned.contains(&name) || found.is_none() || length.is_some() && found != length {
+                    out.push(name);
+                }
+            }
+            Ok(out)
+        })
+        .await
     }
 
     /// Stores contents that a person brings.
@@ -136,8 +153,14 @@ impl Fleet {
             return Err(FleetError::Unknown(format!("{id} asks for no image")));
         }
         let known = self.base(host, since).await?;
-        let missing = self.with_blobs(move |blobs| offered(blobs, manifest, known, stream)).await?;
+        let brings = self.with_blobs(move |blobs| offered(blobs, manifest, known, stream)).await.map_err(went)?;
         self.write(OFFER, id, "the offer", &Offer { manifest }).await?;
+        // Only now: what the last image has is here as long as that is on record, and from here on the offer needs it.
+        self.base(host, since).await?;
+        let missing = self.absent(brings.into_iter().chain([(manifest, None)]).collect()).await?;
+        if missing.contains(&manifest) {
+            return Err(went(BlobError::Absent(manifest).into()));
+        }
         Ok(missing)
     }
 
@@ -152,7 +175,7 @@ impl Fleet {
     }
 
     /// Stores the contents that a host sends for the manifest that it offered; of a stage, what its rehearsal did, whatever that is.
-    /// Those of an image are being made durable while others come; [`image_is_here`] waits for it.
+    /// Those of an image are being made durable while others come; `imaged` waits for it.
     ///
     /// # Errors
     /// It sends something else; the stream's, the contents'.
@@ -204,40 +227,32 @@ pub(super) fn read_changeset(blobs: &dyn BlobStore, id: ContentHash) -> Result<C
     changeset::codec::decode_named(&bytes, id).ok_or_else(|| BlobError::Absent(id).into())
 }
 
-/// What is not here. Of one whose length is known less may be here: a power cut came before it was durable.
-fn absent(
-    blobs: &dyn BlobStore,
-    names: impl IntoIterator<Item = (ContentHash, Option<u64>)>,
-) -> Result<Vec<ContentHash>, BlobError> {
-    let mut out = Vec::new();
-    for (name, length) in names {
-        let found = blobs.length(name)?;
-        if found.is_none() || length.is_some() && found != length {
-            out.push(name);
-        }
-    }
-    Ok(out)
-}
-
-/// What of these contents of images is not here.
-fn missing(
-    blobs: &dyn BlobStore,
-    contents: impl IntoIterator<Item = (ContentHash, u64)>,
-) -> Result<Vec<ContentHash>, BlobError> {
-    absent(blobs, contents.into_iter().map(|(name, length)| (name, Some(length))))
+/// The contents of a manifest, or of what leads to one, with their lengths.
+pub(super) fn with_lengths(changeset: &Changeset) -> impl Iterator<Item = (ContentHash, Option<u64>)> {
+    contents(changeset).into_iter().map(|(name, length)| (name, Some(length)))
 }
 
 fn received(unpacked: Unpacked) -> api::Received {
     api::Received { stored: unpacked.stored, changed: unpacked.changed }
 }
 
-/// Reads what is offered, and says what of it is missing.
+/// What was here as long as nothing needed it may go just when something does.
+fn went(error: FleetError) -> FleetError {
+    match error {
+        FleetError::Blobs(BlobError::Absent(_)) => {
+            FleetError::refused("a manifest went just when it was needed", "send all of it again")
+        }
+        error => error,
+    }
+}
+
+/// Keeps the manifest that is offered; its contents, of those that the last image does not have.
 fn offered(
     blobs: &dyn BlobStore,
     manifest: ContentHash,
     since: Option<ContentHash>,
     stream: impl Read,
-) -> Result<Vec<ContentHash>, FleetError> {
+) -> Result<Vec<(ContentHash, Option<u64>)>, FleetError> {
     let no = |what: &str| FleetError::usage(what, "control plane and agent may be of different versions");
     let mut came = None;
     unpack(stream, blobs, |name, length| came.replace(name).is_none() && length <= LONGEST)?;
@@ -246,7 +261,7 @@ fn offered(
         if came != manifest {
             return Err(no("it is another manifest than was promised"));
         }
-        return Ok(missing(blobs, contents(&read_manifest(blobs, manifest)?))?);
+        return Ok(with_lengths(&read_manifest(blobs, manifest)?).collect());
     };
     let bytes = blobs.read_range(came, 0, LONGEST)?;
     let delta = changeset::codec::decode(&bytes).map_err(|error| no(&error.to_string()))?;
@@ -254,16 +269,7 @@ fn offered(
     let whole = advanced(&base, &delta).filter(|whole| whole.id() == manifest);
     let whole = whole.ok_or_else(|| FleetError::refused("it does not lead from that image", "send all of it"))?;
     blobs.put_bytes(&changeset::codec::encoded(&whole))?;
-    if came != manifest {
-        blobs.remove(came)?;
-    }
     // What the last image has is here.
     let known = contents(&base);
-    Ok(missing(blobs, contents(&delta).into_iter().filter(|(name, _)| !known.contains_key(name)))?)
-}
-
-/// Whether all that an image needs is here, and stays.
-pub(super) fn image_is_here(blobs: &dyn BlobStore, manifest: ContentHash) -> Result<bool, FleetError> {
-    blobs.sync()?;
-    Ok(missing(blobs, contents(&read_manifest(blobs, manifest)?))?.is_empty())
+    Ok(with_lengths(&delta).filter(|(name, _)| !known.contains_key(name)).collect())
 }

@@ -22,7 +22,7 @@ use greenroom_store::control::{
 use greenroom_store::ledger::Draft;
 
 use super::change::{Doc, Spoken, words};
-use super::{Fleet, FleetError, command};
+use super::{Fleet, FleetError, command, sweep};
 use crate::lock;
 
 /// How long a lease lasts without being renewed.
@@ -82,7 +82,8 @@ impl Fleet {
                 watch = self.control.watch().await.ok();
             }
             // The state may be out of reach for a while: what it says now is asked again.
-            let leases = self.control.open_leases().await.unwrap_or_default();
+            let mut leases = self.control.open_leases().await.unwrap_or_default();
+            leases.retain(|lease| lease.saga != sweep::SAGA);
             for lease in seen.abandoned(leases, Instant::now()) {
                 let id = lease.saga.clone();
                 if !lock(&driving).insert(id.clone()) {

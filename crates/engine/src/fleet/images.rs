@@ -5,17 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use greenroom_core::api;
 use greenroom_core::wire::{self, Answer, Class, Command, Failed, Verb};
+use greenroom_core::{ContentHash, api};
+use greenroom_store::blobs::BlobError;
 use greenroom_store::control::Millis;
 use greenroom_store::ledger::{Draft, Filter, Ledger as _};
 use serde::{Deserialize, Serialize};
 
-use super::contents::image_is_here;
+use super::contents::{read_manifest, with_lengths};
 use super::{Asker, Fleet, FleetError, answer, command, subject};
 
 /// The kinds of documents.
-const IMAGE: &str = "image";
+pub(super) const IMAGE: &str = "image";
 const RUN: &str = "image-run";
 const REBUILD: &str = "rebuild";
 
@@ -46,7 +47,7 @@ pub(super) fn document(host: &str, id: &str) -> String {
 }
 
 /// The host of such a name.
-fn host_of(name: &str) -> Option<&str> {
+pub(super) fn host_of(name: &str) -> Option<&str> {
     name.rsplit_once('/').map(|(host, _)| host)
 }
 
@@ -141,6 +142,13 @@ impl Fleet {
                 Some(Answer::Failed(failed)) => api::OnImage::Failed { failed },
                 Some(Answer::Imaged { .. }) => match self.image_at(&document(&host, id)).await? {
                     Some(image) => api::OnImage::Done { image: Box::new(image) },
+                    None if self
+                        .newest(&host)
+                        .await?
+                        .is_some_and(|newest| document(&host, id) < document(&host, &newest.id)) =>
+                    {
+                        api::OnImage::Failed { failed: dropped() }
+                    }
                     None => api::OnImage::Failed { failed: not_whole() },
                 },
                 Some(other) => api::OnImage::Failed { failed: super::run::unexpected(&other) },
@@ -159,7 +167,8 @@ impl Fleet {
         // One that was never offered, or whose command is done, is nothing.
         let Ok(offered) = self.offer(host, id).await else { return Ok(()) };
         let manifest = *manifest;
-        if offered != manifest || !self.with_blobs(move |blobs| image_is_here(blobs, manifest)).await? {
+        // The offer was on record before this is asked, and stays until the image is.
+        if offered != manifest || !self.is_whole(manifest).await? {
             return Ok(());
         }
         let Some(command) = self.control.command(id).await? else { return Ok(()) };
@@ -185,6 +194,20 @@ impl Fleet {
         });
         let draft = Draft { kind: "image".to_owned(), detail, ..Draft::default() };
         self.note(format!("image {id}"), &body.person, draft).await
+    }
+
+    /// Whether all that an image needs is here, and stays.
+    async fn is_whole(&self, manifest: ContentHash) -> Result<bool, FleetError> {
+        let read = self.with_blobs(move |blobs| {
+            blobs.sync()?;
+            read_manifest(blobs, manifest)
+        });
+        let names = match read.await {
+            Ok(read) => with_lengths(&read).chain([(manifest, None)]).collect(),
+            Err(FleetError::Blobs(BlobError::Absent(_))) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        Ok(self.absent(names).await?.is_empty())
     }
 
     /// Makes a host what another one is on record. It takes whoever may apply on both: the one becomes what the other is, with its
@@ -227,7 +250,13 @@ impl Fleet {
             why: wanted.why.clone(),
         }));
         let command = command(format!("{id}.{}", wanted.host), &wanted.host, 0, who.name, verb)?;
-        self.control.enqueue(&[command], None, self.now()).await?;
+        self.control.enqueue(std::slice::from_ref(&command), None, self.now()).await?;
+        // As long as it is on record now, the command keeps its contents.
+        if self.image_at(&document(&wanted.of, &image.id)).await?.is_none() {
+            self.withdraw(&command.id, &wanted.host).await?;
+            let what = format!("newer images of {} have taken the place of {}", wanted.of, image.id);
+            return Err(FleetError::refused(what, "again: the newest is taken"));
+        }
         Ok(api::Begun { id, hosts })
     }
 
@@ -316,6 +345,15 @@ fn not_whole() -> Failed {
         what: "not all of its contents are here".to_owned(),
         causes: Vec::new(),
         hints: vec!["greenroom image update again: what is here is not sent again".to_owned()],
+    }
+}
+
+fn dropped() -> Failed {
+    Failed {
+        class: Class::Refused,
+        what: "it was dropped: there are newer ones".to_owned(),
+        causes: Vec::new(),
+        hints: vec!["greenroom image list".to_owned()],
     }
 }
 

@@ -15,7 +15,8 @@
 //! * `run`: a command of the program on one host.
 //! * `upgrade`: another program for the agents themselves, rolled out as a change is.
 //! * `known`: which agents know what; nobody is sent more.
-//! * `contents`: what people and hosts may bring and get; `images`: hosts as they are, and one that becomes another.
+//! * `contents`: what people and hosts may bring and get; `images`: hosts as they are, and one that becomes another; `sweep`: what
+//!   of both nothing needs any more.
 //!
 //! This room meets `engine::agent` only through `core::wire`.
 
@@ -29,6 +30,7 @@ mod policy;
 mod rehearse;
 mod run;
 mod stage;
+mod sweep;
 mod system;
 mod upgrade;
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use greenroom_core::api;
 use greenroom_core::rehearsal::Rehearsal;
 use greenroom_core::wire::{Answer, Rehearse, Since, Verb};
+use greenroom_core::{ContentHash, api};
 use greenroom_store::control::Millis;
 use greenroom_store::ledger::Draft;
 use serde::{Deserialize, Serialize};
 
-use super::stage::Staging;
+use super::stage::{Staging, WAITING};
 use super::{Fleet, FleetError, command};
 
 /// What is on record of it; the answers are in the mailboxes.
@@ -26,7 +26,7 @@ pub(super) struct Order {
 }
 
 /// The kind of document that a rehearsal is.
-const KIND: &str = "rehearsal";
+pub(super) const KIND: &str = "rehearsal";
 
 impl Fleet {
     /// Begins a rehearsal on hosts.
@@ -58,6 +58,17 @@ impl Fleet {
             stage,
         };
         self.write_order(&id, &order).await?;
+        let files: Vec<ContentHash> = rehearse.files.iter().map(|sent| sent.content).collect();
+        if !files.is_empty() && !self.missing(files).await?.is_empty() {
+            self.control.drop_document(KIND, &id).await?;
+            if let Some(images) = &images {
+                self.control.drop_document(WAITING, images).await?;
+            }
+            return Err(FleetError::refused(
+                "not all files of the change are here",
+                "rehearse again: what is here is not sent again",
+            ));
+        }
         if let Some(images) = images {
             self.begin_images(&images, &hosts, None, person).await?;
             return Ok(api::Begun { id, hosts });

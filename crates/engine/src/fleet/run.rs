@@ -55,7 +55,7 @@ impl Fleet {
     }
 
     /// Nobody waits for it any more: a host that comes back later is not sent it.
-    async fn withdraw(&self, id: &str, host: &str) -> Result<(), FleetError> {
+    pub(super) async fn withdraw(&self, id: &str, host: &str) -> Result<(), FleetError> {
         let failed = Failed {
             class: Class::Refused,
             what: "nobody waits for it any more".to_owned(),

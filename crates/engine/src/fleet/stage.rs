@@ -26,7 +26,7 @@ use super::system::{Held, stranger};
 use super::{Fleet, FleetError, command, subject};
 
 /// The kind of document that says which rehearsal waits for images.
-const WAITING: &str = "staging";
+pub(super) const WAITING: &str = "staging";
 
 /// Where a rehearsal is held that is not held on the hosts themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub(super) struct Staging {
     /// Hosts without an image.
     failed: BTreeMap<String, Failed>,
     /// The manifests of the others' images.
-    manifests: BTreeMap<String, ContentHash>,
+    pub(super) manifests: BTreeMap<String, ContentHash>,
 }
 
 /// For which hosts of a group the copy of the first stands, now that it is known what the change does.
@@ -53,8 +53,8 @@ struct Shared {
 const SHARED: &str = "staged-for";
 
 #[derive(Serialize, Deserialize)]
-struct Waiting {
-    rehearsal: String,
+pub(super) struct Waiting {
+    pub(super) rehearsal: String,
 }
 
 impl Fleet {

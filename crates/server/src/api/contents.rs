@@ -56,6 +56,7 @@ pub(super) fn calls() -> Vec<Call> {
         getting("/v1/images", Role::Viewer, "The newest image of each host; `host=NAME` gives all of one", images),
         posting("/v1/images", Role::Operator, "Bring the images of hosts up to date", image),
         getting("/v1/images/{id}", Role::Viewer, "Images being brought up to date, as far as they are", image_run),
+        posting("/v1/gc", Role::Operator, "Drop old images, and contents that nothing needs", sweep),
         posting("/v1/rebuilds", Role::Developer, "Make a host what another one is on record", rebuild),
         getting("/v1/rebuilds/{id}", Role::Viewer, "A rebuild, as far as it is", rebuilding),
         stream(
@@ -115,6 +116,12 @@ async fn image(shared: Arc<Shared>, caller: Caller, body: api::NewImages) -> Res
 
 async fn image_run(shared: Arc<Shared>, caller: Caller) -> Result<api::ImageRun, ApiError> {
     Ok(shared.fleet.image_run(caller.part("id")).await?)
+}
+
+/// Whoever asked may go away meanwhile: what has begun is finished.
+async fn sweep(shared: Arc<Shared>, caller: Caller, body: api::NewSweep) -> Result<api::Swept, ApiError> {
+    let sweeping = tokio::spawn(async move { shared.fleet.sweep(&body, &caller.token.name).await });
+    Ok(sweeping.await.map_err(io::Error::other)??)
 }
 
 async fn rebuild(shared: Arc<Shared>, caller: Caller, body: api::NewRebuild) -> Result<api::Begun, ApiError> {

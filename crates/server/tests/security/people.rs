@@ -50,6 +50,7 @@ const CALLS: &[(&str, &str, Who)] = &[
     ("get", "/v1/images", VIEWER),
     ("post", "/v1/images", OPERATOR),
     ("get", "/v1/images/{id}", VIEWER),
+    ("post", "/v1/gc", OPERATOR),
     ("post", "/v1/rebuilds", DEVELOPER),
     ("get", "/v1/rebuilds/{id}", VIEWER),
     ("post", "/v1/enrolments", ADMIN),

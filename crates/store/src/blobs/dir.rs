@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::layers::{self, Layers, Leftovers};
 use super::scratch::Scratch;
-use super::{BlobError, BlobStore, Hashes};
+use super::{BlobError, BlobStore, Hashes, Listing, Stored};
 
 /// How much is read at once.
 const CHUNK: usize = 128 * 1024;
@@ -253,6 +253,11 @@ impl BlobStore for DirBlobs {
         Box::new((0..=u8::MAX).flat_map(|first| self.names(first)).chain(layers.flatten()))
     }
 
+    fn listing(&self) -> Listing<'_> {
+        let stored = |hash| Ok(self.stored(hash)?.map(|stored| (hash, stored)));
+        Box::new(self.iter().filter_map(move |hash| hash.and_then(stored).transpose()))
+    }
+
     fn verify(&self, hash: ContentHash) -> Result<(), BlobError> {
         self.check(hash, &mut self.open(hash)?, |_| Ok(())).map(|_| ())
     }
@@ -267,15 +272,6 @@ impl BlobStore for DirBlobs {
         let flushed = self.flush().and_then(|()| if self.layers.publish()? { self.flush() } else { Ok(()) });
         flushed.inspect_err(|_| self.dirty.store(true, Ordering::Relaxed))
     }
-}
-
-/// How a content is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Bytes that it takes, of all its copies.
-    pub bytes: u64,
-    /// When the last of them came: seconds since 1970.
-    pub since: i64,
 }
 
 impl DirBlobs {

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use greenroom_core::ContentHash;
 
-pub use dir::{DirBlobs, Stored};
+pub use dir::DirBlobs;
 pub use layers::Leftovers;
 pub use s3::{S3Address, S3Blobs};
 
@@ -82,6 +82,18 @@ pub enum BlobError {
 
 /// All blobs' hashes, in no particular order.
 pub type Hashes<'a> = Box<dyn Iterator<Item = Result<ContentHash, BlobError>> + 'a>;
+
+/// How a content is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Bytes that it takes, of all its copies.
+    pub bytes: u64,
+    /// When the last of them came: seconds since 1970, by the clock of the file system or of the bucket.
+    pub since: i64,
+}
+
+/// All blobs, in no particular order. One may come more than once.
+pub type Listing<'a> = Box<dyn Iterator<Item = Result<(ContentHash, Stored), BlobError>> + 'a>;
 
 /// A content-addressed store. Several threads and processes may use one at the same time.
 pub trait BlobStore: Send + Sync {
@@ -163,6 +175,9 @@ pub trait BlobStore: Send + Sync {
 
     /// The names of all blobs. Those that come or go meanwhile may be among them or not.
     fn iter(&self) -> Hashes<'_>;
+
+    /// The same with their sizes and ages: what may be collected as garbage is for the caller to know.
+    fn listing(&self) -> Listing<'_>;
 
     /// Checks a blob's content.
     ///

@@ -25,7 +25,7 @@ use rustix::fs::{Mode, OFlags};
 use tokio::runtime::{Builder, Runtime};
 
 use super::dir::pump;
-use super::{BlobError, BlobStore, Hashes};
+use super::{BlobError, BlobStore, Hashes, Listing, Stored};
 
 /// What is longer is sent in parts of this length. S3 wants 5 MiB at least.
 const PART: u64 = 8 * 1024 * 1024;
@@ -295,6 +295,10 @@ impl BlobStore for S3Blobs {
     }
 
     fn iter(&self) -> Hashes<'_> {
+        Box::new(self.listing().map(|one| one.map(|(hash, _)| hash)))
+    }
+
+    fn listing(&self) -> Listing<'_> {
         let prefix = Key::from(self.prefix.as_str());
         let listed = self.block_on(self.bucket.list(Some(&prefix)).try_collect::<Vec<_>>());
         let objects = match listed {
@@ -321,7 +325,8 @@ impl BlobStore for S3Blobs {
                 .collect::<String>()
                 .parse()
                 .ok()?;
-            (self.key(hash) == object.location).then_some(Ok(hash))
+            let stored = Stored { bytes: object.size, since: object.last_modified.timestamp() };
+            (self.key(hash) == object.location).then_some(Ok((hash, stored)))
         }))
     }
 

@@ -155,6 +155,16 @@ impl Control {
         self.list("read a mailbox", sql, values![host], command).await
     }
 
+    /// All that is not done, of whatever host, in the order in which it was queued.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn open_commands(&self) -> Result<Vec<Command>, ControlError> {
+        let sql = "SELECT id, host, fence, body, state, progress, result, queued_at, sent_at, done_at, changed
+                   FROM command WHERE state <> 'done' ORDER BY place";
+        self.list("read all mailboxes", sql, &[], command).await
+    }
+
     /// Notes that commands were sent; done ones stay done.
     ///
     /// # Errors

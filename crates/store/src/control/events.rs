@@ -132,6 +132,18 @@ impl Control {
         Ok(names)
     }
 
+    /// All documents of a kind with their names, in the order of the letters.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn documents_of(&self, kind: &str) -> Result<Vec<(String, String)>, ControlError> {
+        let sql = "SELECT id, body FROM document WHERE kind = $1";
+        let read = |row: &Row| Ok((row.text(0)?, row.text(1)?));
+        let mut documents = self.list("read documents", sql, values![kind], read).await?;
+        documents.sort_unstable();
+        Ok(documents)
+    }
+
     /// Forgets a document; false when there is none.
     ///
     /// # Errors

@@ -109,6 +109,7 @@ pub(super) async fn commands(home: &Home) {
     assert_eq!((z.state, z.result.as_deref(), z.done_at), (CommandState::Done, Some("first"), Some(15)));
     assert_eq!(z.sent_at, Some(13));
     assert_eq!(ids(&two.commands_due("box1").await.unwrap()), ["a", "b"]);
+    assert_eq!(ids(&one.open_commands().await.unwrap()), ["a", "m", "b"]);
 
     // Whoever polls sees each command that moved, once for each look.
     let moved = two.commands_changed_since(before, 1000).await.unwrap();

@@ -209,6 +209,9 @@ pub(super) async fn events_and_documents(home: &Home) {
     one.put_document("kind", "r1", "other", 2).await.unwrap();
     assert_eq!(two.document("report", "r1").await.unwrap().as_deref(), Some(text.as_str()));
     assert_eq!(two.documents("report").await.unwrap(), ["R2", "r1"]);
+    let all = [("R2".to_owned(), "b".to_owned()), ("r1".to_owned(), text)];
+    assert_eq!(two.documents_of("report").await.unwrap(), all);
+    assert_eq!(two.documents_of("nothing").await.unwrap(), []);
     assert!(two.drop_document("report", "r1").await.unwrap());
     assert!(!two.drop_document("report", "r1").await.unwrap());
     assert_eq!(two.documents("report").await.unwrap(), ["R2"]);

@@ -185,9 +185,12 @@ enum Ended {
     Untold,
 }
 
+/// The sagas that are changes.
+const CHANGES: &str = "(SELECT * FROM greenroom.saga WHERE id LIKE 'c%') AS change";
+
 fn run(world: &mut World, schedule: &Schedule, in_place: Option<&str>) -> Result<Ended, Violation> {
     world.until("all hosts are in touch and free", World::all_in_touch)?;
-    let known: i64 = world.asked("SELECT count(*) FROM greenroom.saga").parse().unwrap_or(-1);
+    let known: i64 = world.asked(&format!("SELECT count(*) FROM {CHANGES}")).parse().unwrap_or(-1);
     let rehearsal = world.rehearsal.clone();
     let words = in_place.map_or(["apply", &rehearsal], |change| ["undo", change]);
     let mut person = world.command(schedule.plane, &words)?;
@@ -195,8 +198,8 @@ fn run(world: &mut World, schedule: &Schedule, in_place: Option<&str>) -> Result
     let outcome = go_wrong(world, schedule);
     end(person)?;
     outcome?;
-    let open = "SELECT count(*) FROM greenroom.saga WHERE finished IS NULL";
-    world.until("the change is over", |world| Ok(world.asked(open) == "0"))?;
+    let open = format!("SELECT count(*) FROM {CHANGES} WHERE finished IS NULL");
+    world.until("the change is over", |world| Ok(world.asked(&open) == "0"))?;
     judge(world, schedule, known, in_place)
 }
 
@@ -279,7 +282,7 @@ fn heal(world: &mut World, schedule: &Schedule) -> Result<(), Violation> {
 fn judge(world: &mut World, schedule: &Schedule, known: i64, in_place: Option<&str>) -> Result<Ended, Violation> {
     let new = format!(
         "SELECT id, state::json->'rollout'->'phase'->>'outcome', state::json->'rollout'->>'reason'
-         FROM greenroom.saga ORDER BY made DESC, id DESC LIMIT (SELECT count(*) - {known} FROM greenroom.saga)"
+         FROM {CHANGES} ORDER BY made DESC, id DESC LIMIT (SELECT count(*) - {known} FROM {CHANGES})"
     );
     let new = world.asked(&new);
     let was_after = in_place.is_some();

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use greenroom_core::image::{Manifest, advanced, contents, is_manifest};
 use greenroom_core::wire::{Command, Verb, What};
@@ -194,9 +195,8 @@ impl Fleet {
             Ok(unpack(stream, blobs, |name, _| wanted.contains_key(&name)))
         });
         let unpacked = unpacked.await?;
-        let blobs = Arc::clone(&self.blobs);
-        // What goes wrong goes wrong again where it is waited for.
-        tokio::task::spawn_blocking(move || drop(blobs.sync()));
+        let (blobs, lost) = (Arc::clone(&self.blobs), Arc::clone(&self.lost));
+        tokio::task::spawn_blocking(move || lost.fetch_or(blobs.sync().is_err(), Ordering::Relaxed));
         Ok(received(unpacked?))
     }
 

@@ -4,6 +4,7 @@
 //! for all hosts and images. It is on record when every one of them is there.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use greenroom_core::wire::{self, Answer, Class, Command, Failed, Verb};
 use greenroom_core::{ContentHash, api};
@@ -207,7 +208,8 @@ impl Fleet {
             Err(FleetError::Blobs(BlobError::Absent(_))) => return Ok(false),
             Err(error) => return Err(error),
         };
-        Ok(self.absent(names).await?.is_empty())
+        // By now what was being made durable beside this is.
+        Ok(!self.lost.load(Ordering::Relaxed) && self.absent(names).await?.is_empty())
     }
 
     /// Makes a host what another one is on record. It takes whoever may apply on both: the one becomes what the other is, with its

@@ -35,6 +35,7 @@ mod system;
 mod upgrade;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use greenroom_core::api;
 use greenroom_core::wire::{Answer, Command, Failed, Verb};
@@ -53,6 +54,8 @@ pub struct Fleet {
     control: Control,
     ledger: Arc<SqlLedger>,
     blobs: Arc<dyn BlobStore>,
+    /// Contents could not be made durable. The kernel says so once: what came since this began cannot be counted on.
+    lost: Arc<AtomicBool>,
     name: Arc<str>,
     now: fn() -> jiff::Timestamp,
 }
@@ -137,7 +140,7 @@ impl Fleet {
         name: &str,
         now: fn() -> jiff::Timestamp,
     ) -> Self {
-        Self { control, ledger, blobs, name: name.into(), now }
+        Self { control, ledger, blobs, lost: Arc::default(), name: name.into(), now }
     }
 
     /// What is on record.

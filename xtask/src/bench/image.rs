@@ -39,6 +39,7 @@ pub(super) fn image(world: &World) -> Result<Vec<Measured>> {
         },
         || {
             let _ = fs::remove_dir_all(&tree);
+            rustix::fs::sync();
             rsync(&fleet, &tree)
         },
     )?;

@@ -69,6 +69,8 @@ impl<'a> Plane<'a> {
         let sql = "DELETE FROM document WHERE kind LIKE 'image%';";
         must(Command::new("sqlite3").arg(self.state.join("control/control.db")).arg(sql).stdin(Stdio::null()))
             .context("apt-get install sqlite3")?;
+        // What the file system still has to do for that is no part of what comes next.
+        rustix::fs::sync();
         self.start()?;
         // The one that was ended has left word that they are in touch: only an answer says that they are.
         self.fleet.hosts().iter().try_for_each(|host| self.run(&["status", "--on", host.name()]).map(drop))

@@ -1,6 +1,6 @@
 //! `greenroom image` and `greenroom rebuild`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use greenroom_core::api::{
     Begun, Image, ImageRun, Images, NewImages, NewRebuild, OnImage, OnRebuild, Rebuild as Rebuilding,
@@ -12,18 +12,17 @@ use crate::args::{self, Global, ImageWhat};
 use crate::error::{Failure, status};
 use crate::ui::{Tone, Ui};
 
-/// The first and the longest time between two questions whether it is over.
-const LOOK: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
+/// The shortest and the longest time between two questions whether it is over.
+const LOOK: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
 
-/// Asks until there is an answer; ever less often, as what takes long has time.
+/// Asks until there is an answer; ever less often, so that nobody waits a fortieth longer than it takes.
 fn until<T>(mut ask: impl FnMut() -> Result<Option<T>, Failure>) -> Result<T, Failure> {
-    let [mut pause, longest] = LOOK;
+    let (began, [shortest, longest]) = (Instant::now(), LOOK);
     loop {
         if let Some(answer) = ask()? {
             return Ok(answer);
         }
-        std::thread::sleep(pause);
-        pause = (pause * 5 / 4).min(longest);
+        std::thread::sleep((began.elapsed() / 40).clamp(shortest, longest));
     }
 }
 

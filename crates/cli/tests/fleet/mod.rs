@@ -66,7 +66,8 @@ impl World {
         world
     }
 
-    fn with_one(lab: &Lab, fleet: Fleet) -> Self {
+    /// Hosts that are booted, none of them joined, and one control plane.
+    pub(crate) fn with_one(lab: &Lab, fleet: Fleet) -> Self {
         let mut world = Self::of(lab, fleet, &["operator"]);
         world.serve();
         world

@@ -21,7 +21,7 @@ pub use self::images::{
     Contents, Image, ImageRun, Images, Missing, NewImages, NewRebuild, NewSweep, OnImage, OnRebuild, Rebuild, Received,
     Swept,
 };
-pub use self::people::{Enrol, Enrolled, Invitation, MadeToken, NewEnrolment, NewToken, Renew, Token};
+pub use self::people::{Enrol, Enrolled, Invitation, MadeToken, NewEnrolment, NewProgram, NewToken, Renew, Token};
 pub use self::system::{DeclaredSystem, HeldSystem, InForce, NewSystem};
 
 /// A secret. Its JSON is the text; what is printed for debugging is not.

@@ -37,6 +37,15 @@ pub struct Enrol {
     pub request: String,
 }
 
+/// `POST /v1/enrol/program`, without a token in the header: a host that has been invited gets the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewProgram {
+    /// The invitation's. It is not used up.
+    pub token: Secret,
+    /// The host's kind of processor, as uname(1) says it.
+    pub machine: String,
+}
+
 /// `POST /v1/agent/renew`, with the certificate that is still good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Renew {

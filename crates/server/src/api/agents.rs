@@ -1,16 +1,20 @@
 //! Calls of agents.
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, Path, State};
-use axum::response::Response;
+use axum::http::header::CONTENT_LENGTH;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use greenroom_core::api;
 
 use super::ApiError;
+use super::contents::outgoing;
 use super::table::{Answer, Call, Who, read};
 use crate::agents::{accept, host};
 use crate::door::Peer;
@@ -29,6 +33,15 @@ pub(super) fn calls() -> Vec<Call> {
             body: Some(|g| g.subschema_for::<api::Enrol>()),
             answer: Answer::Json(|g| g.subschema_for::<api::Enrolled>()),
             route: post(enrol),
+        },
+        Call {
+            method: "post",
+            path: "/v1/enrol/program",
+            about: "A host that has been invited gets the program, which is the control plane's own; its invitation stays good",
+            who: Who::Anybody,
+            body: Some(|g| g.subschema_for::<api::NewProgram>()),
+            answer: Answer::Bytes,
+            route: post(program),
         },
         Call {
             method: "post",
@@ -74,6 +87,20 @@ async fn enrol(State(shared): State<Arc<Shared>>, body: Body) -> Result<Json<api
     shared.streams.shut(&host);
     shared.fleet.noted("enrol", &host, &host).await?;
     Ok(Json(enrolled))
+}
+
+async fn program(State(shared): State<Arc<Shared>>, body: Body) -> Result<Response, ApiError> {
+    let body: api::NewProgram = read(body, SMALL).await?;
+    shared.fleet.control().enrolment(&auth::hash(&body.token.0), shared.fleet.now()).await?;
+    let ours = std::env::consts::ARCH;
+    if body.machine != ours {
+        let what = format!("this control plane's program is for {ours}, not for {}", body.machine);
+        return Err(ApiError::bad_request(what));
+    }
+    // What runs, even when another version has taken its place meanwhile.
+    let file = File::open("/proc/self/exe")?;
+    let length = file.metadata()?.len();
+    Ok(([(CONTENT_LENGTH, length)], outgoing(move |out| io::copy(&mut &file, out).map(drop))).into_response())
 }
 
 async fn renew(

@@ -4,6 +4,7 @@
 //! thread that waits for the disk, [`DEPTH`] chunks at most on their way. Nobody may be silent for longer than [`QUIET`].
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,16 +174,23 @@ async fn fetch(
     if let Some(other) = wanted.contents.iter().find(|name| !readable.contains(name)) {
         return Err(ApiError::forbidden(format!("{} lets {host} read no content {other}", part(&path, "id"))));
     }
+    Ok(outgoing(move |out| shared.fleet.pack(&wanted.contents, out)).into_response())
+}
+
+/// What a thread writes that may wait.
+pub(super) fn outgoing<E: Into<Box<dyn Error + Send + Sync>>>(
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E> + Send + 'static,
+) -> Body {
     let (out, chunks) = mpsc::channel(DEPTH);
     tokio::task::spawn_blocking(move || {
-        let buffered = io::BufWriter::with_capacity(CHUNK, Outgoing(out.clone()));
-        if let Err(error) = shared.fleet.pack(&wanted.contents, buffered) {
+        let mut buffered = io::BufWriter::with_capacity(CHUNK, Outgoing(out.clone()));
+        let written = write(&mut buffered).map_err(io::Error::other).and_then(|()| buffered.flush());
+        if let Err(error) = written {
             // The other end must not take what it got for all there is.
-            let _ = out.blocking_send(Err(io::Error::other(error)));
+            let _ = out.blocking_send(Err(error));
         }
     });
-    let chunks = stream::unfold(chunks, |mut chunks| async move { Some((chunks.recv().await?, chunks)) });
-    Ok(Body::from_stream(chunks).into_response())
+    Body::from_stream(stream::unfold(chunks, |mut chunks| async move { Some((chunks.recv().await?, chunks)) }))
 }
 
 /// What arrives, for a thread that may wait. Where it is not wanted after all, [`DRAIN`] bytes more are taken and thrown away:

@@ -63,6 +63,28 @@ fn no_certificate_but_a_good_one_opens_the_stream() {
 }
 
 #[test]
+fn the_program_is_for_whoever_is_invited_and_for_its_kind_of_processor() {
+    run(async |world| {
+        let client = world.client(None);
+        let get = async |secret: &str, machine: &str| {
+            client
+                .ask("POST", "/v1/enrol/program", &[], &json!({ "token": secret, "machine": machine }).to_string())
+                .await
+        };
+        let (secret, late) = (world.invitation("web1", DAY).await, world.invitation("web1", -1).await);
+        for refused in ["", &hash_of_secret(&secret), &late] {
+            assert_eq!(get(refused, std::env::consts::ARCH).await.status, 403, "{refused}");
+        }
+        let other = get(&secret, "s390x").await;
+        assert!(other.status == 400 && other.body.contains("not for s390x"), "{}", other.body);
+        // It does not use the invitation up; that does.
+        let wanted = tls::request("whatever it says").unwrap();
+        assert_eq!(enrol(&client, &secret, &wanted.request).await.status, 200);
+        assert_eq!(get(&secret, std::env::consts::ARCH).await.status, 403);
+    });
+}
+
+#[test]
 fn an_invitation_lets_one_host_in_once() {
     run(async |world| {
         let client = world.client(None);

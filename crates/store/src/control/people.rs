@@ -198,12 +198,24 @@ impl Control {
             self.commit(WHAT, work, &[]).await?;
             return Ok(host);
         }
-        let found = work.row("SELECT used FROM enrolment WHERE hash = $1", values![hash]).await;
-        let used = self.wrap(WHAT, found.and_then(|row| row.map(|row| row.maybe_int(0)).transpose()))?;
-        let reason = match used {
+        drop(work);
+        // It was no good a moment ago.
+        self.enrolment(hash, Millis::MAX).await
+    }
+
+    /// The host that a one-time token is for, which stays as good as it is.
+    ///
+    /// # Errors
+    /// As for [`use_enrolment`](Self::use_enrolment).
+    pub async fn enrolment(&self, hash: &str, now: Millis) -> Result<String, ControlError> {
+        let sql = "SELECT host, used, expires FROM enrolment WHERE hash = $1";
+        let read = |row: &Row| Ok((row.text(0)?, row.maybe_int(1)?, row.int(2)?));
+        let found = self.list("look for an enrolment token", sql, values![hash], read).await?.pop();
+        let reason = match found {
             None => EnrolmentRefusal::Unknown,
-            Some(Some(_)) => EnrolmentRefusal::Used,
-            Some(None) => EnrolmentRefusal::Expired,
+            Some((_, Some(_), _)) => EnrolmentRefusal::Used,
+            Some((_, None, expires)) if expires <= now => EnrolmentRefusal::Expired,
+            Some((host, None, _)) => return Ok(host),
         };
         Err(ControlError::Enrolment { reason })
     }

@@ -52,8 +52,16 @@ pub(super) async fn enrolments(home: &Home) {
     assert_eq!(refused("x", 1).await, EnrolmentRefusal::Unknown);
     control.add_enrolment("x", "web1", 1, 100).await.unwrap();
     assert_eq!(refused("x", 100).await, EnrolmentRefusal::Expired);
+    assert_eq!(control.enrolment("x", 99).await.unwrap(), "web1");
+    let looked = async |hash: &str, now| match control.enrolment(hash, now).await {
+        Err(ControlError::Enrolment { reason }) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(looked("x", 100).await, EnrolmentRefusal::Expired);
+    assert_eq!(looked("y", 1).await, EnrolmentRefusal::Unknown);
     assert_eq!(control.use_enrolment("x", 99).await.unwrap(), "web1");
     assert_eq!(refused("x", 99).await, EnrolmentRefusal::Used);
+    assert_eq!(looked("x", 99).await, EnrolmentRefusal::Used);
     // Making it again doesn't make it good again.
     control.add_enrolment("x", "web1", 2, 200).await.unwrap();
     assert_eq!(refused("x", 99).await, EnrolmentRefusal::Used);

@@ -58,6 +58,7 @@ const CALLS: &[(&str, &str, Who)] = &[
     ("get", "/v1/tokens", ADMIN),
     ("delete", "/v1/tokens/{id}", ADMIN),
     ("post", "/v1/enrol", Who::Invited),
+    ("post", "/v1/enrol/program", Who::Invited),
     ("post", "/v1/agent/renew", Who::Agent),
     ("get", "/v1/agent/stream", Who::Agent),
     ("get", "/v1/agent/programs/{hash}/{number}", Who::Agent),

@@ -111,6 +111,21 @@ pub struct Failed {
     pub hints: Vec<String>,
 }
 
+impl Failed {
+    /// What happened, and nothing more yet.
+    #[must_use]
+    pub fn new(class: Class, what: impl Into<String>) -> Self {
+        Self { class, what: what.into(), causes: Vec::new(), hints: Vec::new() }
+    }
+
+    /// And what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
 /// Kinds of failure, as the exit status tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

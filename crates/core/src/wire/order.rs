@@ -166,6 +166,14 @@ pub enum What {
     },
 }
 
+impl What {
+    /// What was held on a stage, of a rehearsal that was.
+    #[must_use]
+    pub fn staged(&self) -> Option<ContentHash> {
+        if let Self::Apply { staged, .. } = self { *staged } else { None }
+    }
+}
+
 /// The largest piece of a program that travels at once, in bytes.
 pub const PIECE: usize = 1 << 20;
 

@@ -97,12 +97,8 @@ impl Exchange {
 
     /// Fetches these contents; where the connection breaks, what has not arrived by then.
     fn fetch_pack(&self, state: &State, pack: &[(ContentHash, u64)]) -> Result<u64, EngineError> {
-        let mut breaks = 0;
-        loop {
-            let names: BTreeSet<ContentHash> = lacking(state, pack)?.into_iter().map(|one| one.0).collect();
-            if names.is_empty() {
-                return Ok(0);
-            }
+        let (mut names, mut breaks): (BTreeSet<ContentHash>, _) = (pack.iter().map(|one| one.0).collect(), 0);
+        while !names.is_empty() {
             let body = Contents { contents: names.iter().copied().collect() };
             let stream = self.ask(|http, path| http.fetch(&format!("{path}/fetch"), &body))?;
             match unpack(BufReader::new(stream), &state.blobs, |content, _| names.contains(&content)) {
@@ -115,7 +111,9 @@ impl Exchange {
                 Err(error) => return Err(broken("fetch contents from the control plane", error)),
             }
             std::thread::sleep(AGAIN);
+            names = lacking(state, pack)?.into_iter().map(|one| one.0).collect();
         }
+        Ok(0)
     }
 
     /// Sends a manifest, or what leads to it from the one that the control plane has; what of its contents is missing there.

@@ -78,11 +78,15 @@ impl Journal {
     pub(super) fn answers(&self) -> Vec<(String, Answer)> {
         let names = fs::read_dir(self.dir.join("commands")).into_iter().flatten().flatten();
         let names = names.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()));
-        let answer = |id: String| match self.known(&id) {
-            Ok(Some(Known::Done(answer))) => Some((id, *answer)),
+        names.filter_map(|id| Some((id.clone(), self.answer(&id)?))).collect()
+    }
+
+    /// What came of a command, where that is here and can be read.
+    pub(super) fn answer(&self, id: &str) -> Option<Answer> {
+        match self.known(id) {
+            Ok(Some(Known::Done(answer))) => Some(*answer),
             _ => None,
-        };
-        names.filter_map(answer).collect()
+        }
     }
 
     pub(super) fn begin(&self, id: &str) -> Result<(), EngineError> {

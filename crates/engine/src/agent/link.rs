@@ -199,8 +199,7 @@ fn cannot(agent: &Agent, id: &str, verb: &str, (host, version): (&str, &str)) ->
         return answer;
     }
     let what = format!("{host}'s agent is of version {version} and does not know `{verb}`, or not all that it says");
-    let hints = vec![format!("greenroom agent upgrade --on {host}")];
-    Answer::Failed(Failed { class: Class::Refused, what, causes: Vec::new(), hints })
+    Answer::Failed(Failed::new(Class::Refused, what).hint(format!("greenroom agent upgrade --on {host}")))
 }
 
 /// Sends what the host's ledger has after `since`; gives the last number that was sent.

@@ -331,10 +331,7 @@ impl Agent {
 
     /// What came of a command, where that is known.
     fn answer_to(&self, id: &str) -> Option<Answer> {
-        match self.journal.known(id) {
-            Ok(Some(Known::Done(answer))) => Some(*answer),
-            _ => None,
-        }
+        self.journal.answer(id)
     }
 
     /// The control plane has the answer on record.

@@ -181,7 +181,7 @@ impl Fleet {
                     }
                     Answer::Unwound { local: None }
                 }
-                Err(what) => Answer::Failed(Failed { class: Class::Refused, what, causes: vec![], hints: vec![] }),
+                Err(what) => Answer::Failed(Failed::new(Class::Refused, what)),
             };
             let result = serde_json::to_string(&answer).map_err(FleetError::damaged("the answer"))?;
             heard.push(Ended { id: command.id, host: words(id), result });

@@ -342,24 +342,15 @@ impl Fleet {
 }
 
 fn not_whole() -> Failed {
-    Failed {
-        class: Class::Fault,
-        what: "not all of its contents are here".to_owned(),
-        causes: Vec::new(),
-        hints: vec!["greenroom image update again: what is here is not sent again".to_owned()],
-    }
+    Failed::new(Class::Fault, "not all of its contents are here")
+        .hint("greenroom image update again: what is here is not sent again")
 }
 
 fn dropped() -> Failed {
-    Failed {
-        class: Class::Refused,
-        what: "it was dropped: there are newer ones".to_owned(),
-        causes: Vec::new(),
-        hints: vec!["greenroom image list".to_owned()],
-    }
+    Failed::new(Class::Refused, "it was dropped: there are newer ones").hint("greenroom image list")
 }
 
 fn taken_back(why: &str, local: Option<String>) -> Failed {
     let causes = local.into_iter().map(|local| format!("{local} on the host was taken back")).collect();
-    Failed { class: Class::Refused, what: why.to_owned(), causes, hints: Vec::new() }
+    Failed { causes, ..Failed::new(Class::Refused, why) }
 }

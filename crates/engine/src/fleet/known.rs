@@ -44,7 +44,7 @@ impl Fleet {
                 "control planes on one database are of one version: upgrade both".to_owned(),
             ),
         };
-        let failed = Failed { class: Class::Refused, what, causes: Vec::new(), hints: vec![hint] };
+        let failed = Failed::new(Class::Refused, what).hint(hint);
         self.answered(&[(command.host.clone(), command.id.clone(), Answer::Failed(failed))]).await?;
         Ok(None)
     }

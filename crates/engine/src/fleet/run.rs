@@ -56,12 +56,7 @@ impl Fleet {
 
     /// Nobody waits for it any more: a host that comes back later is not sent it.
     pub(super) async fn withdraw(&self, id: &str, host: &str) -> Result<(), FleetError> {
-        let failed = Failed {
-            class: Class::Refused,
-            what: "nobody waits for it any more".to_owned(),
-            causes: Vec::new(),
-            hints: Vec::new(),
-        };
+        let failed = Failed::new(Class::Refused, "nobody waits for it any more");
         self.answered(&[(host.to_owned(), id.to_owned(), Answer::Failed(failed))]).await
     }
 
@@ -168,10 +163,5 @@ fn known(outcome: Result<(), FleetError>) -> Result<(), FleetError> {
 pub(super) fn unexpected(answer: &Answer) -> Failed {
     let what =
         format!("the host answered something else: {}", format!("{answer:?}").chars().take(100).collect::<String>());
-    Failed {
-        class: Class::Fault,
-        what,
-        causes: Vec::new(),
-        hints: vec!["control plane and agent may be of different versions".to_owned()],
-    }
+    Failed::new(Class::Fault, what).hint("control plane and agent may be of different versions")
 }

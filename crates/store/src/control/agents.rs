@@ -64,6 +64,13 @@ pub enum Standing {
     Unknown,
 }
 
+/// Reads what [`agent`] takes.
+macro_rules! select {
+    ($which:literal) => {
+        concat!("SELECT host, revoked, last_seen, version, holder, epoch, status, protocol FROM agent ", $which)
+    };
+}
+
 impl Control {
     /// Notes a certificate; others of the same host stay good. A host that is not known yet becomes known, and one that
     /// was revoked is let in again with this certificate alone: whoever may enrol it has decided so.
@@ -267,7 +274,7 @@ impl Control {
     /// # Errors
     /// The database's.
     pub async fn agents(&self) -> Result<Vec<Agent>, ControlError> {
-        let sql = "SELECT host, revoked, last_seen, version, holder, epoch, status, protocol FROM agent ORDER BY host";
+        let sql = select!("ORDER BY host");
         self.list("list agents", sql, &[], agent).await
     }
 
@@ -276,8 +283,7 @@ impl Control {
     /// # Errors
     /// The database's.
     pub async fn agent(&self, host: &str) -> Result<Option<Agent>, ControlError> {
-        let sql =
-            "SELECT host, revoked, last_seen, version, holder, epoch, status, protocol FROM agent WHERE host = $1";
+        let sql = select!("WHERE host = $1");
         Ok(self.list("look up an agent", sql, values![host], agent).await?.pop())
     }
 }

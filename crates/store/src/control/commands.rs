@@ -121,6 +121,16 @@ pub struct Done {
     pub changed: u64,
 }
 
+/// Reads what [`command`] takes.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, host, fence, body, state, progress, result, queued_at, sent_at, done_at, changed FROM command ",
+            $which
+        )
+    };
+}
+
 impl Control {
     /// Puts commands into the mailboxes, all or none; those whose id is there already are left as they are. Gives how many
     /// are new. With a fence, only while that is the current one.
@@ -150,8 +160,7 @@ impl Control {
     /// # Errors
     /// The database's.
     pub async fn commands_due(&self, host: &str) -> Result<Vec<Command>, ControlError> {
-        let sql = "SELECT id, host, fence, body, state, progress, result, queued_at, sent_at, done_at, changed
-                   FROM command WHERE host = $1 AND state <> 'done' ORDER BY place";
+        let sql = select!("WHERE host = $1 AND state <> 'done' ORDER BY place");
         self.list("read a mailbox", sql, values![host], command).await
     }
 
@@ -160,8 +169,7 @@ impl Control {
     /// # Errors
     /// The database's.
     pub async fn open_commands(&self) -> Result<Vec<Command>, ControlError> {
-        let sql = "SELECT id, host, fence, body, state, progress, result, queued_at, sent_at, done_at, changed
-                   FROM command WHERE state <> 'done' ORDER BY place";
+        let sql = select!("WHERE state <> 'done' ORDER BY place");
         self.list("read all mailboxes", sql, &[], command).await
     }
 
@@ -209,8 +217,7 @@ impl Control {
     /// # Errors
     /// The database's.
     pub async fn commands_changed_since(&self, since: u64, limit: u32) -> Result<Vec<Command>, ControlError> {
-        let sql = "SELECT id, host, fence, body, state, progress, result, queued_at, sent_at, done_at, changed
-                   FROM command WHERE changed > $1 ORDER BY changed LIMIT $2";
+        let sql = select!("WHERE changed > $1 ORDER BY changed LIMIT $2");
         self.list("read commands", sql, values![since, limit], command).await
     }
 
@@ -219,8 +226,7 @@ impl Control {
     /// # Errors
     /// The database's.
     pub async fn commands_queued_since(&self, since: u64, limit: u32) -> Result<Vec<Command>, ControlError> {
-        let sql = "SELECT id, host, fence, body, state, progress, result, queued_at, sent_at, done_at, changed
-                   FROM command WHERE changed > $1 AND state = 'queued' ORDER BY changed LIMIT $2";
+        let sql = select!("WHERE changed > $1 AND state = 'queued' ORDER BY changed LIMIT $2");
         self.list("read commands", sql, values![since, limit], command).await
     }
 
@@ -288,8 +294,7 @@ impl Control {
     /// # Errors
     /// The database's.
     pub async fn command(&self, id: &str) -> Result<Option<Command>, ControlError> {
-        let sql = "SELECT id, host, fence, body, state, progress, result, queued_at, sent_at, done_at, changed
-                   FROM command WHERE id = $1";
+        let sql = select!("WHERE id = $1");
         Ok(self.list("look up a command", sql, values![id], command).await?.pop())
     }
 

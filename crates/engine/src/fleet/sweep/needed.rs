@@ -84,45 +84,25 @@ impl OnRecord {
     }
 
     fn part(&mut self, what: &What) {
-        if let What::Apply { staged: Some(staged), .. } = what {
-            self.staged.insert(*staged);
-        }
+        self.staged.extend(what.staged());
     }
 
     /// Reads what is named, and notes what that needs.
     fn follow(self, blobs: &dyn BlobStore, mut mark: Mark) -> Result<Mark, FleetError> {
         mark.needed.extend(self.names);
         for (id, of) in self.manifests {
-            mark.needed.insert(id);
-            if mark.read.contains(&id) {
-                continue;
-            }
-            match read_manifest(blobs, id) {
-                Ok(manifest) => mark.needed.extend(contents(&manifest).into_keys()),
+            mark.follow(id, || match read_manifest(blobs, id) {
                 // With that there is no image.
-                Err(FleetError::Blobs(BlobError::Absent(_))) if !blobs.contains(id)? => continue,
-                Err(FleetError::Blobs(BlobError::Absent(_))) => return Err(damaged(&of, id)),
-                Err(error) => return Err(error),
-            }
-            mark.read.insert(id);
+                Err(FleetError::Blobs(BlobError::Absent(_))) if !blobs.contains(id)? => Ok(None),
+                Err(FleetError::Blobs(BlobError::Absent(_))) => Err(damaged(&of, id)),
+                read => read.map(|manifest| Some(contents(&manifest))),
+            })?;
         }
         for id in self.offered {
-            mark.needed.insert(id);
-            if !mark.read.contains(&id)
-                && let Some(manifest) = there(read_manifest(blobs, id))?
-            {
-                mark.needed.extend(contents(&manifest).into_keys());
-                mark.read.insert(id);
-            }
+            mark.follow(id, || Ok(there(read_manifest(blobs, id))?.map(|manifest| contents(&manifest))))?;
         }
         for id in self.changesets {
-            mark.needed.insert(id);
-            if !mark.read.contains(&id)
-                && let Some(changeset) = there(read_changeset(blobs, id))?
-            {
-                mark.needed.extend(fresh(&changeset).into_keys());
-                mark.read.insert(id);
-            }
+            mark.follow(id, || Ok(there(read_changeset(blobs, id))?.map(|changeset| fresh(&changeset))))?;
         }
         for id in self.staged {
             mark.needed.insert(id);
@@ -133,6 +113,22 @@ impl OnRecord {
 }
 
 impl Mark {
+    /// Notes what this needs, and what is in it; it is read once, unless it is not there to be read.
+    fn follow(
+        &mut self,
+        id: ContentHash,
+        read: impl FnOnce() -> Result<Option<BTreeMap<ContentHash, u64>>, FleetError>,
+    ) -> Result<(), FleetError> {
+        self.needed.insert(id);
+        if !self.read.contains(&id)
+            && let Some(contents) = read()?
+        {
+            self.needed.extend(contents.into_keys());
+            self.read.insert(id);
+        }
+        Ok(())
+    }
+
     pub(super) fn needs(&self, name: &ContentHash) -> bool {
         self.needed.contains(name)
     }

@@ -34,8 +34,7 @@ impl Fleet {
         rehearsal: &str,
         parts: impl Iterator<Item = &What>,
     ) -> Result<Option<String>, FleetError> {
-        let of = |what: &What| if let What::Apply { staged, .. } = what { *staged } else { None };
-        let staged: Vec<ContentHash> = parts.filter_map(of).collect();
+        let staged: Vec<ContentHash> = parts.filter_map(What::staged).collect();
         if staged.is_empty() {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! Changes of a tree as they happen, each with who made it.
 //!
 //! What it is: a loop ([`Watch::run`]) over two sources. fanotify ([`fan`], [`event`]) tells of every change on the tree's local file
-//! systems by directory handle and name; [`dirs`] makes paths of them and drops what the policy does not manage, and [`ground`] follows what is mounted. [`bpf`] tells of every
+//! systems by directory handle and name; [`dirs`] makes paths of them and drops what the policy does not manage, and [`ground`] follows what is mounted. [`writers`] knows whose closing of a file it is, [`links`] which may have several names. [`bpf`] tells of every
 //! fork and program start; [`processes`] keeps who each process was, also when it is gone. [`pending`] puts together what belongs to
 //! one line ([`bunch`]: name after name of one directory), and [`journal`] writes it to `var/lib/greenroom/baseline/watch/` of the tree. [`Log`] reads that, with or without a watch
 //! that runs; with one it first waits until all that happened is written ([`ask`]).
@@ -31,6 +31,7 @@ mod processes;
 mod rate;
 mod run;
 mod state;
+mod writers;
 
 use std::io;
 use std::path::{Path, PathBuf};

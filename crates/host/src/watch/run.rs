@@ -29,6 +29,7 @@ use super::people::Names;
 use super::processes::{Image, Process, Processes};
 use super::rate::Rate;
 use super::state::{Attribution, Lock, State};
+use super::writers::Writers;
 
 /// How long events gather before they are read: the kernel puts those of one process on one name together meanwhile.
 const GATHER: Duration = Duration::from_millis(50);
@@ -78,6 +79,7 @@ pub struct Watch {
     asked: Asked,
     rate: Rate,
     links: Links,
+    writers: Writers,
     /// Who was put into words last in this turn.
     named: Option<(u32, Arc<Image>, Actor)>,
     /// When the queue was found empty last.
@@ -140,6 +142,7 @@ impl Watch {
             looked: HashSet::new(),
             rate: Rate::default(),
             links: Links::new(Instant::now()),
+            writers: Writers::new(Instant::now()),
             named: None,
             empty: started,
             behind: None,
@@ -230,6 +233,7 @@ impl Watch {
         self.names.again();
         self.named = None;
         self.links.turn(Instant::now());
+        self.writers.turn(Instant::now());
         if self.tracer.is_none() && self.swept.elapsed() > MEMORY {
             self.swept = Instant::now();
             self.processes.sweep();

@@ -18,6 +18,7 @@ use super::super::line::{Event, MarkKind, Series, What};
 use super::super::pending::Change;
 use super::super::people;
 use super::super::processes::{Image, Process};
+use super::super::writers::Writer;
 use super::Watch;
 
 impl Watch {
@@ -25,6 +26,7 @@ impl Watch {
         if raw.mask & mask::OVERFLOW != 0 {
             self.dirs.forget();
             self.links.lost(Instant::now());
+            self.writers.lost();
             return self.journal.mark(at, MarkKind::Overflow, Some(self.empty));
         }
         if raw.pid == self.state.pid {
@@ -50,24 +52,30 @@ impl Watch {
             return Ok(());
         }
         let image = self.image(raw.pid, earlier);
+        let further = raw.object.is_some() && self.further(raw);
+        let author = self.writers.author(raw, further, (raw.pid, image));
         self.journal.clock(at)?;
         self.owes = true;
         let changes = [here.map(|path| (path, ends.0, None)), there.map(|path| (path, None, ends.1))];
         for (path, to, from) in changes.into_iter().flatten() {
-            let change = Change { to, from, ..self.change(raw, path, image.clone(), at) };
+            let change = Change { to, from, ..self.change(raw, path, author.clone(), at) };
             self.pending.add(change);
         }
         Ok(())
     }
 
-    fn change(&mut self, raw: &Raw<'_>, path: TreePath, image: Option<Arc<Image>>, at: Timestamp) -> Change {
-        let named = raw.mask & mask::CREATE != 0 && self.links.may(raw.object);
+    /// Whether this may be one more name of a file.
+    fn further(&self, raw: &Raw<'_>) -> bool {
+        raw.mask & mask::CREATE != 0 && self.links.may(raw.object)
+    }
+
+    fn change(&mut self, raw: &Raw<'_>, path: TreePath, (pid, image): Writer, at: Timestamp) -> Change {
         Change {
             seq: self.journal.next(),
             at,
-            alone: named || Ground::depends(&path),
+            alone: self.further(raw) || Ground::depends(&path),
             path,
-            pid: raw.pid,
+            pid,
             image,
             what: words(raw.mask),
             dir: raw.mask & mask::ONDIR != 0,

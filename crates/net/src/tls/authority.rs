@@ -106,8 +106,7 @@ impl Authority {
         let mut params =
             CertificateParams::new(names.to_vec()).map_err(make("make a certificate for the server's names"))?;
         params.distinguished_name = common_name("Greenroom control plane");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf(&mut params, ExtendedKeyUsagePurpose::ServerAuth);
         dated(&mut params, now, lifetime)?;
         let signed = params.signed_by(&key, &self.issuer).map_err(make("sign the server's certificate"))?;
         Ok(Identity { certificate: signed.pem(), key: key.serialize_pem() })
@@ -121,8 +120,7 @@ impl Authority {
         let asked = CertificateSigningRequestParams::from_pem(request).map_err(make("read the signing request"))?;
         // Nothing of what it asks for is taken over, but for its key.
         let mut params = named(client);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf(&mut params, ExtendedKeyUsagePurpose::ClientAuth);
         dated(&mut params, now, lifetime)?;
         let signed = params.signed_by(&asked.public_key, &self.issuer).map_err(make("sign the certificate"))?;
         let not_after = now.saturating_add(lifetime);
@@ -145,6 +143,14 @@ fn named(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name(name);
     params
+}
+
+/// What RFC 5280 asks of a certificate that signs no others. Strict clients, as Python is since 3.13, refuse one that does not say by which key
+/// it was signed.
+fn leaf(params: &mut CertificateParams, usage: ExtendedKeyUsagePurpose) {
+    params.extended_key_usages = vec![usage];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.use_authority_key_identifier_extension = true;
 }
 
 fn common_name(name: &str) -> DistinguishedName {
@@ -170,4 +176,33 @@ pub(super) fn certificate_der(pem: &str) -> Result<CertificateDer<'static>, TlsE
 
 pub(super) fn key_der(pem: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| TlsError::Pem { what: "the private key" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn certificates_are_as_strict_clients_want_them() {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let authority = Authority::create("test", now).unwrap();
+        let server = authority.server(&["plane.example".to_owned(), "192.0.2.1".to_owned()], now, DAY).unwrap();
+        let asked = request("web1").unwrap();
+        let client = authority.sign(&asked.request, "web1", now, DAY).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            dir.path().join(name)
+        };
+        let root = file("root", authority.certificate());
+        for (purpose, certificate) in [("sslserver", &server.certificate), ("sslclient", &client.certificate)] {
+            let leaf = file(purpose, certificate);
+            let mut openssl = Command::new("openssl");
+            openssl.args(["verify", "-x509_strict", "-purpose", purpose, "-CAfile"]).args([&root, &leaf]);
+            let out = openssl.output().unwrap();
+            assert!(out.status.success(), "{purpose}: {}", String::from_utf8_lossy(&out.stderr));
+        }
+    }
 }

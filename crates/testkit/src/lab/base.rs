@@ -6,7 +6,7 @@
 //! (the only write after the making) never runs under a copy.
 
 use super::process::run_ok;
-use super::sources::{SUITE, Source};
+use super::sources::{Source, suite};
 use super::{LabError, disk};
 use rustix::fs::FlockOperation;
 use std::fs::{self, File};
@@ -82,7 +82,7 @@ fn recipe_hash(sources: &[Source]) -> String {
     let mut hasher = blake3::Hasher::new();
     // How the machine reaches its mirror leaves no trace in the root.
     let plain = source_list(sources, plain_uri);
-    hasher.update(format!("{VERSION} {SUITE} {PACKAGES:?} {plain}").as_bytes());
+    hasher.update(format!("{VERSION} {} {PACKAGES:?} {plain}", suite()).as_bytes());
     hasher.finalize().to_hex()[..16].to_owned()
 }
 
@@ -118,11 +118,11 @@ fn make(cache: &Path, name: &str, sources: &[Source]) -> Result<(), LabError> {
 }
 
 fn fill(root: &Path, sources: &[Source]) -> Result<(), LabError> {
-    let main = sources.iter().find(|source| source.suite == SUITE);
+    let main = sources.iter().find(|source| source.suite == suite());
     let mirror = main.map_or_else(|| "http://deb.debian.org/debian".to_owned(), Source::uri);
     run_ok(
         Command::new("debootstrap")
-            .args(["--variant=minbase", &format!("--include={}", PACKAGES.join(",")), SUITE])
+            .args(["--variant=minbase", &format!("--include={}", PACKAGES.join(",")), suite()])
             .arg(root)
             .arg(mirror),
         MAKING,

@@ -7,9 +7,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
-/// The release that lab hosts run.
-pub(crate) const SUITE: &str = "bookworm";
+/// The release that lab hosts run: Debian 12, or what `GREENROOM_LAB_SUITE` says.
+pub(crate) fn suite() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| std::env::var("GREENROOM_LAB_SUITE").unwrap_or_else(|_| "bookworm".to_owned()))
+}
 
 /// One archive and suite, as on one line of a `sources.list`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,9 +37,10 @@ impl Source {
         let (authority, path) = rest.split_once('/')?;
         let path = path.trim_end_matches('/');
         let last = path.rsplit('/').next()?;
+        let release = self::suite();
         let wanted = match last {
-            "debian" => suite == SUITE || suite == format!("{SUITE}-updates"),
-            "debian-security" => suite == format!("{SUITE}-security"),
+            "debian" => suite == release || suite == format!("{release}-updates"),
+            "debian-security" => suite == format!("{release}-security"),
             _ => false,
         };
         // A name and password in the address are the machine's secret.
@@ -81,7 +86,7 @@ pub(crate) fn of_machine(root: &Path) -> Vec<Source> {
             found.extend(parse_list(&text));
         }
     }
-    if found.iter().any(|source: &Source| source.suite == SUITE) {
+    if found.iter().any(|source: &Source| source.suite == suite()) {
         return found.into_iter().collect();
     }
     defaults()
@@ -91,9 +96,10 @@ pub(crate) fn of_machine(root: &Path) -> Vec<Source> {
 fn defaults() -> Vec<Source> {
     let main = "http://deb.debian.org/debian";
     let security = "http://deb.debian.org/debian-security";
-    let updates = format!("{SUITE}-updates");
-    let fixes = format!("{SUITE}-security");
-    [(main, SUITE), (main, &updates), (security, &fixes)]
+    let release = suite();
+    let updates = format!("{release}-updates");
+    let fixes = format!("{release}-security");
+    [(main, release), (main, &updates), (security, &fixes)]
         .into_iter()
         .filter_map(|(uri, suite)| Source::parse(uri, suite))
         .collect()

@@ -111,9 +111,9 @@ fn production_has_a_patched_libssl_that_qa_does_not() {
 
     // Another version is said as such.
     let status = std::fs::read_to_string(qa.path("/var/lib/dpkg/status")).unwrap();
-    let (head, tail) = status.split_once("\nPackage: libssl3\n").unwrap();
+    let (head, tail) = status.split_once("\nPackage: libssl3").unwrap();
     let version = tail.lines().find_map(|line| line.strip_prefix("Version: ")).unwrap().to_owned();
     let tail = tail.replacen(&format!("Version: {version}"), "Version: 9.9.9", 1);
-    std::fs::write(qa.path("/var/lib/dpkg/status"), format!("{head}\nPackage: libssl3\n{tail}")).unwrap();
+    std::fs::write(qa.path("/var/lib/dpkg/status"), format!("{head}\nPackage: libssl3{tail}")).unwrap();
     assert_libssl_is_first(&diff(dir.path(), &roots[0], &roots[1]), 95, &format!("other version: {version} / 9.9.9"));
 }

@@ -125,7 +125,7 @@ async fn send(shared: &Arc<Shared>, commands: &[Command]) {
         // What could not be answered in the agent's place is due when it connects again.
         let Ok(Some(body)) = shared.fleet.for_agent(command, seat.protocol).await else { continue };
         if seat.to.send(ToAgent::Do(body)).is_ok() {
-            sent.push(command.id.as_str());
+            sent.push((command.id.as_str(), seat.epoch));
         }
     }
     if !sent.is_empty() {

@@ -97,7 +97,7 @@ async fn stream(
         let body = shared.fleet.for_agent(&command, protocol).await.map_err(|_| Ended::State)?;
         let Some(body) = body else { continue };
         say(socket, &ToAgent::Do(body)).await?;
-        control.commands_sent(&[&command.id], now()).await.map_err(|_| Ended::State)?;
+        control.commands_sent(&[(&command.id, epoch)], now()).await.map_err(|_| Ended::State)?;
     }
     loop {
         tokio::select! {

@@ -173,14 +173,15 @@ impl Control {
         self.list("read all mailboxes", sql, &[], command).await
     }
 
-    /// Notes that commands were sent; done ones stay done.
+    /// Notes that commands were sent, each on its host's stream of an epoch; done ones stay done. What went into a stream that is not
+    /// the host's current one stays as it was, for whoever has that: the host may have left the other without a word.
     ///
     /// # Errors
     /// The database's.
-    pub async fn commands_sent(&self, ids: &[&str], now: Millis) -> Result<(), ControlError> {
+    pub async fn commands_sent(&self, commands: &[(&str, u64)], now: Millis) -> Result<(), ControlError> {
         const WHAT: &str = "note what was sent";
         let mut work = self.begin(WHAT).await?;
-        self.wrap(WHAT, sent(&mut work, ids, now).await)?;
+        self.wrap(WHAT, sent(&mut work, commands, now).await)?;
         self.commit(WHAT, work, &[]).await
     }
 
@@ -340,22 +341,23 @@ pub(super) async fn put(work: &mut Work<'_>, commands: &[NewCommand], now: Milli
     Ok(added)
 }
 
-async fn sent(work: &mut Work<'_>, ids: &[&str], now: Millis) -> sqlx::Result<()> {
-    if ids.is_empty() {
+async fn sent(work: &mut Work<'_>, commands: &[(&str, u64)], now: Millis) -> sqlx::Result<()> {
+    if commands.is_empty() {
         return Ok(());
     }
-    let mut changed = take_numbers(work, "command", ids.len()).await? - i64::try_from(ids.len()).unwrap_or(0);
-    for batch in ids.chunks(BATCH) {
+    let mut changed = take_numbers(work, "command", commands.len()).await? - i64::try_from(commands.len()).unwrap_or(0);
+    for batch in commands.chunks(BATCH) {
         let mut values = values![now].to_vec();
-        for id in batch {
+        for (id, epoch) in batch {
             changed += 1;
-            values.extend_from_slice(values![*id, changed]);
+            values.extend_from_slice(values![*id, changed, *epoch]);
         }
         let sql = format!(
             "UPDATE command SET sent_at = $1, changed = given.column2,
                  state = CASE WHEN state = 'queued' THEN 'sent' ELSE state END
-             FROM (VALUES {}) AS given WHERE command.id = given.column1 AND state <> 'done'",
-            rows(batch.len(), 2, 2)
+             FROM (VALUES {}) AS given WHERE command.id = given.column1 AND state <> 'done'
+                 AND EXISTS (SELECT 1 FROM agent WHERE agent.host = command.host AND agent.epoch = given.column3)",
+            rows(batch.len(), 3, 2)
         );
         work.execute(sqlx::AssertSqlSafe(sql), &values).await?;
     }

@@ -90,11 +90,17 @@ pub(super) async fn commands(home: &Home) {
     assert!(due.iter().all(|command| command.state == CommandState::Queued && command.sent_at.is_none()));
 
     let before = one.commands_changed_since(0, 1000).await.unwrap().last().unwrap().changed;
-    two.commands_sent(&["z", "a"], 12).await.unwrap();
+    one.add_certificate("box1", "box1", 1000).await.unwrap();
+    let left = one.hold_agent("box1", "one", ("1", 1), 11).await.unwrap().unwrap();
+    let stream = two.hold_agent("box1", "two", ("1", 1), 11).await.unwrap().unwrap();
+    // What goes into a stream that the host has left is still to be sent.
+    one.commands_sent(&[("z", left), ("m", left)], 12).await.unwrap();
+    assert_eq!(ids(&two.commands_queued_since(0, 1000).await.unwrap()), ["z", "a", "m", "b"]);
+    two.commands_sent(&[("z", stream), ("a", stream)], 12).await.unwrap();
     let said = [underway("box2", "z", r#"{"at":2}"#), underway("box1", "z", r#"{"at":1}"#)];
     assert_eq!(two.commands_running(&said).await.unwrap(), 1, "what another host says is not noted");
     // After a reconnect it is sent again, and is where it was.
-    two.commands_sent(&["z"], 13).await.unwrap();
+    two.commands_sent(&[("z", stream)], 13).await.unwrap();
     let z = one.command("z").await.unwrap().unwrap();
     assert_eq!((z.state, z.sent_at, z.progress.as_deref()), (CommandState::Running, Some(13), Some(r#"{"at":1}"#)));
 
@@ -104,7 +110,7 @@ pub(super) async fn commands(home: &Home) {
     assert_eq!(one.complete(&twice, 15).await.unwrap(), 1);
     assert_eq!(two.complete(&[outcome("z", "box1", "third")], 16).await.unwrap(), 0);
     assert_eq!(two.commands_running(&[underway("box1", "z", "{}")]).await.unwrap(), 0);
-    two.commands_sent(&["z"], 17).await.unwrap();
+    two.commands_sent(&[("z", stream)], 17).await.unwrap();
     let z = two.command("z").await.unwrap().unwrap();
     assert_eq!((z.state, z.result.as_deref(), z.done_at), (CommandState::Done, Some("first"), Some(15)));
     assert_eq!(z.sent_at, Some(13));
@@ -218,10 +224,15 @@ pub(super) async fn a_thousand(control: &Control) {
     let new: Vec<_> = (0..1000)
         .map(|n| NewCommand { body: body.clone(), ..command(&format!("k{n}"), &format!("many{n}")) })
         .collect();
-    let ids: Vec<_> = new.iter().map(|command| command.id.as_str()).collect();
+    let mut sent = Vec::new();
+    for command in &new {
+        control.add_certificate(&command.host, &command.host, 1000).await.unwrap();
+        let epoch = control.hold_agent(&command.host, "plane", ("1", 1), 1).await.unwrap().unwrap();
+        sent.push((command.id.as_str(), epoch));
+    }
     let outcomes: Vec<_> = new.iter().map(|command| outcome(&command.id, &command.host, r#"{"ok":true}"#)).collect();
     assert_eq!(timed("queue 1,000 commands", control.enqueue(&new, None, 1)).await.unwrap(), 1000);
-    timed("note that they were sent", control.commands_sent(&ids, 2)).await.unwrap();
+    timed("note that they were sent", control.commands_sent(&sent, 2)).await.unwrap();
     let due = async {
         for command in &new {
             assert_eq!(control.commands_due(&command.host).await.unwrap().len(), 1);

@@ -1,9 +1,10 @@
 //! Hosts: how they are let in, and that each speaks for itself alone.
 
 use greenroom_core::api::Enrolled;
+use greenroom_core::wire::PROTOCOL;
 use greenroom_net::tls::{self, Authority};
 use greenroom_server::hash_of_secret;
-use greenroom_store::control::{NewCommand, Role, Standing};
+use greenroom_store::control::{CommandState, NewCommand, Role, Standing};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
@@ -161,6 +162,26 @@ fn who_is_shut_out_is_out_at_once() {
         let renewal = json!({ "request": tls::request("web1").unwrap().request }).to_string();
         assert_eq!(world.client(Some(&web1)).ask("POST", "/v1/agent/renew", &[], &renewal).await.status, 401);
         assert!(world.control().agent("web2").await.unwrap().unwrap().holder.is_some());
+    });
+}
+
+#[test]
+fn an_order_in_a_stream_that_its_host_has_left_is_still_to_be_sent() {
+    run(async |world| {
+        let (web1, web2) = (world.enrol("web1").await, world.enrol("web2").await);
+        let (mut left, mut stays) = (world.agent(&web1).await, world.agent(&web2).await);
+        // web1 comes in touch with another control plane; here its stream is like one whose packets vanish.
+        world.control().hold_agent("web1", "another", ("0.9", PROTOCOL), world.now()).await.unwrap().unwrap();
+        for (id, host, stream) in [("x1.web1", "web1", &mut left), ("x1.web2", "web2", &mut stays)] {
+            let command = json!({ "id": id, "person": "anna", "verb": { "verb": "run", "argv": ["status"] } });
+            let new = NewCommand { id: id.to_owned(), host: host.to_owned(), fence: 0, body: command.to_string() };
+            world.control().enqueue(&[new], None, world.now()).await.unwrap();
+            assert_eq!(hear(stream).await.unwrap()["id"], id);
+        }
+        while world.control().command("x1.web2").await.unwrap().unwrap().state != CommandState::Sent {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(world.control().command("x1.web1").await.unwrap().unwrap().state, CommandState::Queued);
     });
 }
 

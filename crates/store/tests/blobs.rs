@@ -35,6 +35,37 @@ impl Read for Failing {
     }
 }
 
+/// Many at once are the same as one after the other, also around strange ones.
+fn many_at_once(store: &dyn BlobStore, strange: &[ContentHash], absent: ContentHash) {
+    let many: Vec<_> = (0..40u32).map(|n| store.put_bytes(&n.to_le_bytes()).unwrap()).collect();
+    let names = [&many[..20], strange, &many[..1], &many[20..]].concat();
+    assert_eq!(
+        store.lengths(&names).unwrap(),
+        names.iter().map(|hash| store.length(*hash).unwrap()).collect::<Vec<_>>()
+    );
+    let all: Vec<_> = store.open_all(&names).collect();
+    assert_eq!(all.len(), names.len());
+    for (name, one) in names.iter().zip(all) {
+        if *name == absent {
+            assert!(matches!(one, Err(BlobError::Absent(hash)) if hash == absent));
+            continue;
+        }
+        let (mut opened, mut bytes) = (one.unwrap(), Vec::new());
+        opened.content.read_to_end(&mut bytes).unwrap();
+        assert_eq!((opened.length, ContentHash::of(&bytes)), (bytes.len() as u64, *name));
+    }
+    let mut intake = store.intake();
+    for bytes in [&b"first"[..], &vec![7; 5_000_000], b"last", b"last"] {
+        assert!(intake.put(&mut &*bytes, ContentHash::of(bytes)).unwrap());
+        assert!(!intake.put(&mut &*bytes, absent).unwrap());
+    }
+    assert!(matches!(intake.put(&mut Failing(300_000), absent), Err(BlobError::Stream { .. })));
+    intake.end().unwrap();
+    for bytes in [&b"first"[..], &vec![7; 5_000_000], b"last"] {
+        assert_eq!(content(store, ContentHash::of(bytes)), bytes);
+    }
+}
+
 /// What every store does; `store` is empty at first, `files` a directory for files to adopt.
 fn conformance(store: &dyn BlobStore, files: &Path) {
     let empty = store.put_bytes(b"").unwrap();
@@ -91,6 +122,8 @@ fn conformance(store: &dyn BlobStore, files: &Path) {
     assert_eq!(content(store, promised), b"promised");
     let lengths = [empty, promised, ContentHash::of(&big), absent].map(|hash| store.length(hash).unwrap());
     assert_eq!(lengths, [Some(0), Some(8), Some(1_000_003), None]);
+
+    many_at_once(store, &[empty, absent, ContentHash::of(&big)], absent);
 
     let before = hashes(store);
     assert!(matches!(store.put_promised(&mut Failing(300_000), absent), Err(BlobError::Stream { .. })));
@@ -177,6 +210,11 @@ fn s3_says_what_is_wrong() {
     let error = S3Blobs::open(&stranger, dir.path()).unwrap().put_bytes(b"x").unwrap_err();
     assert!(error.to_string().contains("s3://blobs/p/"), "{error}");
     assert!(!format!("{error:?}").contains("guessed"), "{error:?}");
+    let store = S3Blobs::open(&stranger, dir.path()).unwrap();
+    let mut intake = store.intake();
+    assert!(intake.put(&mut &b"x"[..], ContentHash::of(b"x")).unwrap());
+    let later = intake.end().unwrap_err();
+    assert_eq!(later.to_string(), error.to_string());
     for wrong in ["s3:bucket", "s3://", "s3:///prefix", "s3://b?secret=x", "https://b"] {
         assert!(S3Address::parse(wrong).is_err(), "{wrong}");
     }

@@ -15,7 +15,7 @@ use greenroom_core::image::{Manifest, advanced, contents, is_manifest};
 use greenroom_core::wire::{Command, Verb, What};
 use greenroom_core::{Changeset, ContentHash, api, changeset};
 use greenroom_store::blobs::pack::{PackError, Packer, Unpacked, unpack};
-use greenroom_store::blobs::{BlobError, BlobStore};
+use greenroom_store::blobs::{BlobError, BlobStore, Opened};
 use greenroom_store::control::CommandState;
 use serde::{Deserialize, Serialize};
 
@@ -90,9 +90,8 @@ impl Fleet {
     /// One of them is not there, or the stream is broken.
     pub fn pack(&self, names: &[ContentHash], out: impl Write) -> Result<(), FleetError> {
         let mut packer = Packer::new(out).map_err(PackError::Stream)?;
-        for name in names {
-            let mut content = self.blobs.open(*name)?;
-            let length = content.metadata().map_err(PackError::Stream)?.len();
+        for (name, opened) in names.iter().zip(self.blobs.open_all(names)) {
+            let Opened { length, mut content } = opened?;
             packer.put(*name, length, &mut content).map_err(PackError::Stream)?;
         }
         packer.end().map_err(PackError::Stream)?.flush().map_err(PackError::Stream)?;
@@ -112,14 +111,11 @@ impl Fleet {
     pub(super) async fn absent(&self, names: Vec<(ContentHash, Option<u64>)>) -> Result<Vec<ContentHash>, FleetError> {
         let condemned = self.condemned().await?;
         self.with_blobs(move |blobs| {
-            let mut out = Vec::new();
-            for (name, length) in names {
-                let found = blobs.length(name)?;
-                if condemned.contains(&name) || found.is_none() || length.is_some() && found != length {
-                    out.push(name);
-                }
-            }
-            Ok(out)
+            let lengths = blobs.lengths(&names.iter().map(|(name, _)| *name).collect::<Vec<_>>())?;
+            let absent = names.into_iter().zip(lengths).filter(|((name, length), found)| {
+                condemned.contains(name) || found.is_none() || length.is_some() && found != length
+            });
+            Ok(absent.map(|((name, _), _)| name).collect())
         })
         .await
     }

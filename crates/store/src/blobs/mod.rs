@@ -95,6 +95,45 @@ pub struct Stored {
 /// All blobs, in no particular order. One may come more than once.
 pub type Listing<'a> = Box<dyn Iterator<Item = Result<(ContentHash, Stored), BlobError>> + 'a>;
 
+/// A content that was opened, *unchecked*.
+pub struct Opened {
+    /// Its length in bytes.
+    pub length: u64,
+    /// What it is.
+    pub content: Box<dyn Read>,
+}
+
+/// Opened contents, in the order in which they were asked for.
+pub type Openings<'a> = Box<dyn Iterator<Item = Result<Opened, BlobError>> + 'a>;
+
+/// Many contents that are put, of which some may be on their way while the next one is read.
+pub trait Intake {
+    /// As [`BlobStore::put_promised`]. It is there when [`end`](Self::end) has said so, and an error may be that of one before it.
+    ///
+    /// # Errors
+    /// As [`BlobStore::put_reader`].
+    fn put(&mut self, reader: &mut dyn Read, promised: ContentHash) -> Result<bool, BlobError>;
+
+    /// Waits until all that was put is there.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    fn end(self: Box<Self>) -> Result<(), BlobError>;
+}
+
+/// One after the other.
+struct OneByOne<'a, S: ?Sized>(&'a S);
+
+impl<S: BlobStore + ?Sized> Intake for OneByOne<'_, S> {
+    fn put(&mut self, reader: &mut dyn Read, promised: ContentHash) -> Result<bool, BlobError> {
+        self.0.put_promised(reader, promised)
+    }
+
+    fn end(self: Box<Self>) -> Result<(), BlobError> {
+        Ok(())
+    }
+}
+
 /// A content-addressed store. Several threads and processes may use one at the same time.
 pub trait BlobStore: Send + Sync {
     /// Stores `bytes`; does nothing when a sound blob with this content is there.
@@ -115,6 +154,11 @@ pub trait BlobStore: Send + Sync {
     /// As [`put_reader`](Self::put_reader).
     fn put_promised(&self, reader: &mut dyn Read, promised: ContentHash) -> Result<bool, BlobError>;
 
+    /// Puts many contents. A store that is far away does not wait for each.
+    fn intake(&self) -> Box<dyn Intake + '_> {
+        Box::new(OneByOne(self))
+    }
+
     /// Takes over the regular file `source` in `dir`, which the caller hashed, without copying it where that is possible.
     ///
     /// The caller gives the file's inode away: its owner becomes this process, its mode 0400, and whoever writes into it
@@ -131,6 +175,12 @@ pub trait BlobStore: Send + Sync {
     /// # Errors
     /// [`BlobError::Absent`], [`BlobError::Io`].
     fn open(&self, hash: ContentHash) -> Result<File, BlobError>;
+
+    /// Opens these blobs in their order, each as [`open`](Self::open) does, and with its errors. A store that is far away fetches the
+    /// next ones meanwhile, within bounds of its own.
+    fn open_all<'a>(&'a self, hashes: &'a [ContentHash]) -> Openings<'a> {
+        Box::new(hashes.iter().map(|hash| opened(self.open(*hash)?, *hash)))
+    }
 
     /// Opens a blob for reading after checking all of its content.
     ///
@@ -158,6 +208,14 @@ pub trait BlobStore: Send + Sync {
     /// # Errors
     /// [`BlobError::Io`].
     fn length(&self, hash: ContentHash) -> Result<Option<u64>, BlobError>;
+
+    /// The length of each of these, as [`length`](Self::length) says it.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    fn lengths(&self, hashes: &[ContentHash]) -> Result<Vec<Option<u64>>, BlobError> {
+        hashes.iter().map(|hash| self.length(*hash)).collect()
+    }
 
     /// Whether a blob of this name is there. Its content is not looked at.
     ///
@@ -190,4 +248,11 @@ pub trait BlobStore: Send + Sync {
     /// # Errors
     /// [`BlobError::Io`]: then nothing since the last sync may be counted on.
     fn sync(&self) -> Result<(), BlobError>;
+}
+
+/// The content in this file.
+fn opened(file: File, hash: ContentHash) -> Result<Opened, BlobError> {
+    let failed = |source| BlobError::Io { what: "look at", path: hash.to_string().into(), source };
+    let length = file.metadata().map_err(failed)?.len();
+    Ok(Opened { length, content: Box::new(file) })
 }

@@ -5,13 +5,13 @@
 //! frame   = hash[32] u64(length) byte[length]       little-endian
 //! ```
 //! Whoever packs promises hashes; whoever [unpacks](unpack) believes none of them: a content that is something else is not stored.
-//! Neither side holds a content in memory as a whole, and the window of the compression is bounded.
+//! Neither side needs a content in memory as a whole, and the window of the compression is bounded.
 
 use std::io::{self, Read, Write};
 
 use greenroom_core::ContentHash;
 
-use super::{BlobError, BlobStore};
+use super::{BlobError, BlobStore, Intake};
 
 /// The level of compression. The next higher one takes half as much time again for a tenth less.
 const LEVEL: i32 = -1;
@@ -112,6 +112,19 @@ pub fn unpack(
     store: &dyn BlobStore,
     mut wanted: impl FnMut(ContentHash, u64) -> bool,
 ) -> Result<Unpacked, PackError> {
+    let mut intake = store.intake();
+    let unpacked = take(from, &mut *intake, &mut wanted);
+    let there = intake.end();
+    let unpacked = unpacked?;
+    there?;
+    Ok(unpacked)
+}
+
+fn take(
+    from: impl Read,
+    intake: &mut dyn Intake,
+    wanted: &mut dyn FnMut(ContentHash, u64) -> bool,
+) -> Result<Unpacked, PackError> {
     let mut stream = zstd::Decoder::new(from).map_err(PackError::Stream)?;
     stream.window_log_max(WINDOW).map_err(PackError::Stream)?;
     let mut out = Unpacked::default();
@@ -120,7 +133,7 @@ pub fn unpack(
             return Err(PackError::Unasked(hash));
         }
         let mut content = (&mut stream).take(length);
-        match store.put_promised(&mut content, hash) {
+        match intake.put(&mut content, hash) {
             // It ends before the content does.
             Ok(false) if content.limit() > 0 => return Err(PackError::Stream(io::ErrorKind::UnexpectedEof.into())),
             Ok(true) => (out.stored, out.bytes) = (out.stored + 1, out.bytes + length),

@@ -8,24 +8,29 @@
 //! An object whose length is right is taken for the content and not sent again: what damages an object at the same length is
 //! found when it is read, and mended by [`BlobStore::remove`] and putting it again.
 //!
-//! The trait blocks and the client doesn't: each store has a runtime of its own. Called from another runtime it has to be on a
-//! thread that may block.
+//! The trait blocks and the client doesn't: each store has a runtime of its own, with one thread. Called from another runtime it
+//! has to be on a thread that may block. Who wants many contents, or brings many, does not wait for each ([`ahead`]).
+
+mod ahead;
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use greenroom_core::ContentHash;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
-use object_store::{ObjectStore as _, ObjectStoreExt as _, WriteMultipart};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, WriteMultipart};
 use rustix::fs::{Mode, OFlags};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
 
+use self::ahead::{Ahead, Held, PLACES, Room, Sending};
 use super::dir::pump;
-use super::{BlobError, BlobStore, Hashes, Listing, Stored};
+use super::{BlobError, BlobStore, Hashes, Intake, Listing, Opened, Openings, Stored, opened};
 
 /// What is longer is sent in parts of this length. S3 wants 5 MiB at least.
 const PART: u64 = 8 * 1024 * 1024;
@@ -80,6 +85,8 @@ pub struct S3Blobs {
     /// The bucket and prefix, as messages name them.
     place: String,
     scratch: PathBuf,
+    /// For what nobody waits for yet.
+    places: Arc<Semaphore>,
     /// Absent only while this is dropped.
     runtime: Option<Runtime>,
 }
@@ -106,16 +113,21 @@ impl S3Blobs {
         }
         let failed = |source| BlobError::Io { what: "use", path: place.clone().into(), source };
         let bucket = builder.build().map_err(|error| failed(io::Error::other(error)))?;
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
         let prefix = address.prefix.clone();
-        Ok(Self { bucket, prefix, place, scratch: scratch.into(), runtime: Some(runtime) })
+        let places = Arc::new(Semaphore::new(PLACES));
+        Ok(Self { bucket, prefix, place, scratch: scratch.into(), places, runtime: Some(runtime) })
+    }
+
+    fn runtime(&self) -> &Runtime {
+        match &self.runtime {
+            Some(runtime) => runtime,
+            None => unreachable!("only drop takes it"),
+        }
     }
 
     fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        match &self.runtime {
-            Some(runtime) => runtime.block_on(work),
-            None => unreachable!("only drop takes it"),
-        }
+        self.runtime().block_on(work)
     }
 
     fn key(&self, hash: ContentHash) -> Key {
@@ -146,6 +158,7 @@ impl S3Blobs {
     fn scratch_failed(&self, source: io::Error) -> BlobError {
         BlobError::Io { what: "write a file in", path: self.scratch.clone(), source }
     }
+
     /// Sends what `file` has from its beginning.
     fn send(&self, file: &mut File, hash: ContentHash, length: u64) -> Result<(), BlobError> {
         if self.length(hash)? == Some(length) {
@@ -185,16 +198,19 @@ impl S3Blobs {
         })
     }
 
-    /// Gives a content to `chunk` as it comes; its hash and length.
+    /// Gives a content, from this offset on, to `chunk` as it comes; the hash and length of that.
     fn receive(
         &self,
         hash: ContentHash,
+        from: u64,
         mut chunk: impl FnMut(&[u8]) -> Result<(), BlobError>,
     ) -> Result<(ContentHash, u64), BlobError> {
         let failed = |error| self.failed("fetch", hash, error);
         self.block_on(async {
             let mut hasher = blake3::Hasher::new();
-            let mut stream = self.bucket.get(&self.key(hash)).await.map_err(failed)?.into_stream();
+            let range = (from > 0).then_some(GetRange::Offset(from));
+            let options = GetOptions { range, ..GetOptions::default() };
+            let mut stream = self.bucket.get_opts(&self.key(hash), options).await.map_err(failed)?.into_stream();
             while let Some(bytes) = stream.try_next().await.map_err(failed)? {
                 hasher.update(&bytes);
                 chunk(&bytes)?;
@@ -203,15 +219,26 @@ impl S3Blobs {
         })
     }
 
-    fn fetch(&self, hash: ContentHash, check: bool) -> Result<File, BlobError> {
+    /// A content in a file, and the hash of what was not known yet: it begins with `known`.
+    fn fetch(&self, hash: ContentHash, known: &[u8]) -> Result<(File, ContentHash), BlobError> {
         let mut file = self.scratch_file()?;
-        let (found, _) =
-            self.receive(hash, |bytes| file.write_all(bytes).map_err(|error| self.scratch_failed(error)))?;
-        if check && found != hash {
-            return Err(BlobError::Damaged { hash, found });
-        }
+        let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(|error| self.scratch_failed(error));
+        write(known)?;
+        let (found, _) = self.receive(hash, known.len() as u64, write)?;
         file.rewind().map_err(|error| self.scratch_failed(error))?;
-        Ok(file)
+        Ok((file, found))
+    }
+
+    fn found(
+        &self,
+        hash: ContentHash,
+        found: Result<ObjectMeta, object_store::Error>,
+    ) -> Result<Option<u64>, BlobError> {
+        match found {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.failed("look for", hash, error)),
+        }
     }
 
     fn stage(&self, reader: &mut dyn Read) -> Result<(File, ContentHash, u64), BlobError> {
@@ -244,6 +271,10 @@ impl BlobStore for S3Blobs {
         Ok(hash == promised)
     }
 
+    fn intake(&self) -> Box<dyn Intake + '_> {
+        Box::new(Sending::new(self))
+    }
+
     fn adopt_link(&self, dir: BorrowedFd<'_>, source: &Path, hash: ContentHash) -> Result<(), BlobError> {
         let mut file = open_regular(dir, source)?;
         let (mut staged, found, length) = self.stage(&mut file)?;
@@ -254,15 +285,29 @@ impl BlobStore for S3Blobs {
     }
 
     fn open(&self, hash: ContentHash) -> Result<File, BlobError> {
-        self.fetch(hash, false)
+        Ok(self.fetch(hash, &[])?.0)
+    }
+
+    fn open_all<'a>(&'a self, hashes: &'a [ContentHash]) -> Openings<'a> {
+        let room = Room::new(self);
+        let begin = move |bucket, key| room.clone().begin(bucket, key);
+        Box::new(Ahead::new(self, hashes, begin).map(|(hash, came)| match came {
+            Some((Ok(begun), place)) if begun.bytes.len() as u64 == begun.length => {
+                Ok(Opened { length: begun.length, content: Box::new(Held::new(begun, place)) })
+            }
+            Some((Ok(begun), _)) => opened(self.fetch(hash, &begun.bytes)?.0, hash),
+            // Whatever is wrong is said as of one that is opened alone. An empty one comes here too: no part of it can be asked for.
+            Some((Err(_), _)) | None => opened(self.open(hash)?, hash),
+        }))
     }
 
     fn open_verified(&self, hash: ContentHash) -> Result<File, BlobError> {
-        self.fetch(hash, true)
+        let (file, found) = self.fetch(hash, &[])?;
+        if found == hash { Ok(file) } else { Err(BlobError::Damaged { hash, found }) }
     }
 
     fn copy_out(&self, hash: ContentHash, writer: &mut dyn Write) -> Result<u64, BlobError> {
-        let (found, length) = self.receive(hash, |bytes| {
+        let (found, length) = self.receive(hash, 0, |bytes| {
             writer.write_all(bytes).map_err(|source| BlobError::Stream { what: "write", source })
         })?;
         if found == hash { Ok(length) } else { Err(BlobError::Damaged { hash, found }) }
@@ -279,11 +324,13 @@ impl BlobStore for S3Blobs {
     }
 
     fn length(&self, hash: ContentHash) -> Result<Option<u64>, BlobError> {
-        match self.block_on(self.bucket.head(&self.key(hash))) {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.failed("look for", hash, error)),
-        }
+        self.found(hash, self.block_on(self.bucket.head(&self.key(hash))))
+    }
+
+    fn lengths(&self, hashes: &[ContentHash]) -> Result<Vec<Option<u64>>, BlobError> {
+        let look = |bucket: AmazonS3, key| async move { bucket.head(&key).await };
+        let looks = Ahead::new(self, hashes, look);
+        looks.map(|(hash, came)| came.map_or_else(|| self.length(hash), |(found, _)| self.found(hash, found))).collect()
     }
 
     fn remove(&self, hash: ContentHash) -> Result<bool, BlobError> {

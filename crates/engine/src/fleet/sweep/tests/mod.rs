@@ -19,7 +19,7 @@ use greenroom_core::system::Rights;
 use greenroom_core::wire::{Answer, Class, Failed, ImageOf, Rehearse, Sent, Staged};
 use greenroom_core::{Kind, Mtime, Node};
 use greenroom_store::blobs::pack::Packer;
-use greenroom_store::blobs::{BlobError, DirBlobs, Hashes, Listing, S3Address, S3Blobs};
+use greenroom_store::blobs::{BlobError, DirBlobs, Hashes, Intake, Listing, Openings, S3Address, S3Blobs};
 use greenroom_store::control::Control;
 use greenroom_store::ledger::{Filter, Ledger as _, SqlLedger};
 use greenroom_testkit::postgres::Postgres;
@@ -94,6 +94,18 @@ impl BlobStore for Slow {
 
     fn length(&self, hash: ContentHash) -> Result<Option<u64>, BlobError> {
         self.store.length(hash)
+    }
+
+    fn lengths(&self, hashes: &[ContentHash]) -> Result<Vec<Option<u64>>, BlobError> {
+        self.store.lengths(hashes)
+    }
+
+    fn open_all<'a>(&'a self, hashes: &'a [ContentHash]) -> Openings<'a> {
+        self.store.open_all(hashes)
+    }
+
+    fn intake(&self) -> Box<dyn Intake + '_> {
+        self.store.intake()
     }
 
     fn iter(&self) -> Hashes<'_> {

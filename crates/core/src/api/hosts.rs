@@ -31,6 +31,39 @@ pub struct Host {
     pub revoked: bool,
     /// What it said of itself last.
     pub status: Option<HostStatus>,
+    /// Why its agent was not served when it came last; absent when it was.
+    pub refusal: Option<Refusal>,
+}
+
+/// An agent that was not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refusal {
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+    /// Why.
+    #[serde(flatten)]
+    pub unserved: Unserved,
+}
+
+/// Why an agent is not served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unserved {
+    /// The version that it says its program is of.
+    pub version: Option<String>,
+    /// The version of the agents' language that it says it speaks.
+    pub protocol: Option<u32>,
+    /// Why.
+    pub why: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Unserved {
+    /// Why, and what to do.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        format!("{}: {}", self.why, self.hint)
+    }
 }
 
 /// How long it may take until the answer to [`Run`] comes.

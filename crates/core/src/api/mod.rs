@@ -16,7 +16,7 @@ pub use self::changes::{
     Approval, Change, Event, HeldAt, NewChange, NewRehearsal, NewUpgrade, OnHost, OnStage, Part, Piece, Rehearsal,
     Said, Undo,
 };
-pub use self::hosts::{Host, Hosts, Log, RUN_WITHIN, Ran, Run, Verified};
+pub use self::hosts::{Host, Hosts, Log, RUN_WITHIN, Ran, Refusal, Run, Unserved, Verified};
 pub use self::images::{
     Contents, Image, ImageRun, Images, Missing, NewImages, NewRebuild, NewSweep, OnImage, OnRebuild, Rebuild, Received,
     Swept,

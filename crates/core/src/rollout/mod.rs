@@ -117,6 +117,9 @@ pub struct Part {
     /// When the host was last heard of, where that was asked; in milliseconds since 1970.
     #[serde(default)]
     pub heard: u64,
+    /// Why the host's agent was not served while its last answer was awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unserved: Option<String>,
 }
 
 /// How far a host is.
@@ -209,6 +212,7 @@ impl Rollout {
             trouble: None,
             watch: Vec::new(),
             heard: 0,
+            unserved: None,
         };
         let hosts = parts.into_iter().map(|(host, what)| (host, part(what))).collect();
         Self { change: change.to_owned(), hosts, batches, policy, phase: Phase::Preparing, reason: None }
@@ -261,6 +265,7 @@ impl Rollout {
             return;
         }
         part.since = now;
+        let unserved = part.unserved.take().map_or_else(String::new, |why| format!(": {why}"));
         match (order, answer) {
             (Order::Prepare, Answer::Prepared { .. }) => part.step = Step::Prepared,
             (Order::Commit, Answer::Committed { local, .. }) => {
@@ -271,6 +276,7 @@ impl Rollout {
             (Order::Commit, Answer::TakenBack { why, .. }) => {
                 // The host took it back by itself. It is told to unwind all the same: what it says is then on record.
                 part.was_in_place = true;
+                let why = format!("{why}{unserved}");
                 part.trouble = Some(why.clone());
                 self.failed(format!("{host}: {why}"), now);
             }
@@ -324,6 +330,14 @@ impl Rollout {
         }
     }
 
+    /// A host that owes an answer came, and its agent was not served. What that means for its answer the host says, or time does.
+    pub fn unserved(&mut self, host: &str, why: &str) {
+        let owes = |part: &&mut Part| matches!(part.step, Step::Preparing | Step::Committing | Step::Watching);
+        if let Some(part) = self.hosts.get_mut(host).filter(owes) {
+            part.unserved = Some(why.to_owned());
+        }
+    }
+
     /// Time went by.
     pub fn tick(&mut self, now: u64) {
         let silent = self.overdue(now);
@@ -331,12 +345,17 @@ impl Rollout {
             return;
         }
         let limit = self.policy.patience_ms / 1000;
+        let mut known = String::new();
         for host in &silent {
             if let Some(part) = self.hosts.get_mut(host) {
-                part.trouble = Some(format!("it has not answered for {limit} s"));
+                let why = part.unserved.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+                part.trouble = Some(format!("it has not answered for {limit} s{why}"));
+                if !why.is_empty() {
+                    known.push_str(&format!("; {host}{why}"));
+                }
             }
         }
-        self.failed(format!("no answer from {} for {limit} s", silent.join(", ")), now);
+        self.failed(format!("no answer from {} for {limit} s{known}", silent.join(", ")), now);
         self.go_on(now);
     }
 

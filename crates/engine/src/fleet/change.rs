@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::policy::policy;
 use super::rehearse::{Order, has_effect};
 use super::system::{Asker, Held};
+use super::upgrade::UPGRADE;
 use super::{Fleet, FleetError, sweep};
 
 /// How long a host may be silent where nothing is declared, in milliseconds.
@@ -184,7 +185,7 @@ impl Fleet {
             };
             return Err(FleetError::refused(format!("{id} is not in place"), hint));
         }
-        if of.kind == "upgrade" {
+        if of.kind == UPGRADE {
             let what = format!("{id} brought another program to the agents");
             return Err(FleetError::refused(
                 what,
@@ -243,7 +244,7 @@ impl Fleet {
         let part = |part: greenroom_core::rollout::Part| api::Part {
             step: part.step,
             local: part.local,
-            trouble: part.trouble,
+            trouble: part.trouble.or(part.unserved),
         };
         Ok(api::Change {
             id: id.to_owned(),

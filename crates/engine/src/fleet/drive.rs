@@ -22,6 +22,8 @@ use greenroom_store::control::{
 use greenroom_store::ledger::Draft;
 
 use super::change::{Doc, Spoken, words};
+use super::unserved::refusal;
+use super::upgrade::UPGRADE;
 use super::{Fleet, FleetError, command, sweep};
 use crate::lock;
 
@@ -186,6 +188,7 @@ impl Fleet {
             let result = serde_json::to_string(&answer).map_err(FleetError::damaged("the answer"))?;
             heard.push(Ended { id: command.id, host: words(id), result });
         }
+        self.whom_it_serves(doc).await?;
         self.whom_it_heard(doc, now).await?;
         doc.rollout.tick(now);
         Ok(heard)
@@ -195,13 +198,33 @@ impl Fleet {
     /// that is ahead has noted says only that it noted something.
     async fn whom_it_heard(&self, doc: &mut Doc, now: u64) -> Result<(), FleetError> {
         for host in doc.rollout.overdue(now) {
-            let seen = self.control.agent(&host).await?.and_then(|agent| agent.last_seen);
+            let agent = self.control.agent(&host).await?;
+            if let Some(refusal) = agent.as_ref().and_then(refusal) {
+                doc.rollout.unserved(&host, &refusal.unserved.in_full());
+            }
+            let seen = agent.and_then(|agent| agent.last_seen);
             let seen = seen.and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
             let noted = doc.noted.insert(host.clone(), seen);
             if seen <= now {
                 doc.rollout.heard(&host, seen);
             } else if noted != Some(seen) {
                 doc.rollout.heard(&host, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// A program that is new there and not served is put back by its host, which then says only that it was not in touch: why is
+    /// noted while it is so.
+    async fn whom_it_serves(&self, doc: &mut Doc) -> Result<(), FleetError> {
+        if doc.kind != UPGRADE {
+            return Ok(());
+        }
+        for (host, order) in doc.rollout.outstanding() {
+            if order == Order::Commit
+                && let Some(refusal) = self.control.agent(&host).await?.as_ref().and_then(refusal)
+            {
+                doc.rollout.unserved(&host, &refusal.unserved.in_full());
             }
         }
         Ok(())
@@ -300,10 +323,13 @@ fn order(id: &str, result: &Done) -> Option<Order> {
 fn changes(before: &Rollout, after: &Rollout) -> Vec<api::Event> {
     let mut out = Vec::new();
     for (host, part) in &after.hosts {
-        if before.hosts.get(host).is_none_or(|old| old.step != part.step) {
+        let old = before.hosts.get(host);
+        let unserved = old.is_none_or(|old| old.unserved != part.unserved).then_some(part.unserved.as_ref()).flatten();
+        if unserved.is_some() || old.is_none_or(|old| old.step != part.step) {
             let step =
                 serde_json::to_value(part.step).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-            out.push(api::Event::Host { host: host.clone(), step, trouble: part.trouble.clone() });
+            let trouble = part.trouble.as_ref().or(unserved).cloned();
+            out.push(api::Event::Host { host: host.clone(), step, trouble });
         }
     }
     if before.phase != after.phase && after.ended().is_none() {

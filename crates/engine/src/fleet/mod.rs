@@ -14,7 +14,7 @@
 //!   orders that follow, and writes the ledger at the end. Killed anywhere, another goes on from what is on record.
 //! * `run`: a command of the program on one host.
 //! * `upgrade`: another program for the agents themselves, rolled out as a change is.
-//! * `known`: which agents know what; nobody is sent more.
+//! * `known`: which agents know what; nobody is sent more. `unserved`: which agents are not served, and why.
 //! * `contents`: what people and hosts may bring and get; `images`: hosts as they are, and one that becomes another; `sweep`: what
 //!   of both nothing needs any more.
 //!
@@ -32,6 +32,7 @@ mod run;
 mod stage;
 mod sweep;
 mod system;
+mod unserved;
 mod upgrade;
 
 use std::sync::Arc;
@@ -176,6 +177,7 @@ impl Fleet {
         let hosts = self.control.agents().await?.into_iter().map(|agent| api::Host {
             held_by: locks.iter().find(|lock| lock.host == agent.host).map(|lock| lock.change.clone()),
             in_touch: agent.holder.is_some(),
+            refusal: unserved::refusal(&agent),
             last_seen: agent.last_seen,
             version: agent.version,
             revoked: agent.revoked.is_some(),

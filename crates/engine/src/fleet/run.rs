@@ -9,6 +9,7 @@ use greenroom_store::control::{Outcome, Subject};
 
 use super::stage::rehearsal_of;
 use super::system::stranger;
+use super::unserved::away;
 use super::{Fleet, FleetError, answer, command, subject};
 
 /// For so long a host that is just connecting again is waited for.
@@ -44,10 +45,10 @@ impl Fleet {
 
     async fn must_be_in_touch(&self, host: &str) -> Result<(), FleetError> {
         let began = tokio::time::Instant::now();
-        while self.control.agent(host).await?.is_none_or(|agent| agent.holder.is_none()) {
+        while let Some(agent) = self.control.agent(host).await?.filter(|agent| agent.holder.is_none()) {
             if began.elapsed() > GRACE {
-                let what = format!("{host} is not in touch: nothing was run");
-                return Err(FleetError::refused(what, "greenroom status says since when; log in there"));
+                let (away, hint) = away(&agent, "greenroom status says since when; log in there");
+                return Err(FleetError::refused(format!("nothing was run: {away}"), hint));
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -23,6 +23,7 @@ use super::contents::{LONGEST, read_changeset};
 use super::images::document;
 use super::rehearse::Order;
 use super::system::{Held, stranger};
+use super::unserved::away;
 use super::{Fleet, FleetError, command, subject};
 
 /// The kind of document that says which rehearsal waits for images.
@@ -90,16 +91,17 @@ impl Fleet {
     /// Nothing begins that would wait for a host which is away.
     pub(super) async fn all_in_touch(&self, stage: &str, hosts: &[String]) -> Result<(), FleetError> {
         let agents = self.control.agents().await?;
-        let away = |name: &str| agents.iter().any(|agent| agent.host == name && agent.holder.is_none());
-        let otherwise = "greenroom status says since when; --stage=no rehearses on the hosts themselves";
-        if away(stage) {
-            return Err(FleetError::refused(format!("the stage {stage} is not in touch"), otherwise));
+        let missing = |name: &str| agents.iter().find(|agent| agent.host == name && agent.holder.is_none());
+        if let Some(stage) = missing(stage) {
+            let otherwise = "greenroom status says since when; --stage=no rehearses on the hosts themselves";
+            let (away, hint) = away(stage, otherwise);
+            return Err(FleetError::refused(format!("the stage {away}"), hint));
         }
-        match hosts.iter().find(|host| away(host)) {
+        match hosts.iter().find_map(|host| missing(host)) {
             None => Ok(()),
             Some(host) => {
-                let what = format!("{host} is not in touch: its image cannot be brought up to date");
-                Err(FleetError::refused(what, "greenroom status says since when; leave it out of --on"))
+                let (away, hint) = away(host, "greenroom status says since when; leave it out of --on");
+                Err(FleetError::refused(format!("an image cannot be brought up to date: {away}"), hint))
             }
         }
     }

@@ -12,6 +12,9 @@ use greenroom_core::wire::{MAX_PROGRAM, What};
 use super::change::{Course, Doc, course};
 use super::{Fleet, FleetError};
 
+/// The kind of change that it is.
+pub(super) const UPGRADE: &str = "upgrade";
+
 /// The kind of document that a piece is.
 const KIND: &str = "program";
 
@@ -60,7 +63,7 @@ impl Fleet {
         let hosts = self.select(&wanted.on, held.as_ref()).await?;
         let part = |host: &String| (host.clone(), What::Upgrade { program: program.clone() });
         let parts: BTreeMap<String, What> = hosts.iter().map(part).collect();
-        let doc = |rollout| Doc::new("upgrade", rollout, person, wanted.why.clone(), self.now(), held.as_ref());
+        let doc = |rollout| Doc::new(UPGRADE, rollout, person, wanted.why.clone(), self.now(), held.as_ref());
         // No service is touched: how far it goes at a time is not theirs to say, and who is not in touch has failed.
         let policy = Policy { pause_after: wanted.pause_after, ..course(held.as_ref(), &hosts).policy };
         self.begin(parts, Course { policy, ..course(None, &hosts) }, doc).await

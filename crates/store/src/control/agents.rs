@@ -2,6 +2,9 @@
 //!
 //! A host has one stream. Whoever opens one takes the next *epoch* ([`Control::hold_agent`]); whoever had it before learns
 //! from the epoch that it has no longer, and what it still writes changes nothing.
+//!
+//! An agent that is not served leaves one note, why ([`Control::refuse_agent`]). It is there only while nobody has the host's
+//! stream: whoever takes that over next takes the note away.
 
 use super::{BATCH, Control, ControlError, Hint, Millis, Subject, rows};
 use crate::db::{Row, values};
@@ -25,6 +28,17 @@ pub struct Agent {
     pub epoch: u64,
     /// What it said of itself last, JSON.
     pub status: String,
+    /// Why it was not served when it came last; absent when it was.
+    pub refused: Option<Refused>,
+}
+
+/// An agent that was not served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// When.
+    pub at: Millis,
+    /// Why, JSON.
+    pub why: String,
 }
 
 /// A certificate of an agent.
@@ -64,16 +78,20 @@ pub enum Standing {
     Unknown,
 }
 
+/// How often the same is noted of a host that comes again and again, in milliseconds.
+const NOTE_EVERY: Millis = 10_000;
+
 /// Reads what [`agent`] takes.
 macro_rules! select {
     ($which:literal) => {
-        concat!("SELECT host, revoked, last_seen, version, holder, epoch, status, protocol FROM agent ", $which)
+        concat!("SELECT host, revoked, last_seen, version, holder, epoch, status, protocol, refused, refusal FROM agent ", $which)
     };
 }
 
 impl Control {
     /// Notes a certificate; others of the same host stay good. A host that is not known yet becomes known, and one that
-    /// was revoked is let in again with this certificate alone: whoever may enrol it has decided so.
+    /// was revoked is let in again with this certificate alone: whoever may enrol it has decided so. Why its agent was not served
+    /// until now is no matter any more.
     ///
     /// # Errors
     /// [`ControlError::Exists`] when the fingerprint is another host's; the database's.
@@ -81,7 +99,7 @@ impl Control {
         const WHAT: &str = "note a certificate";
         let mut work = self.begin(WHAT).await?;
         let sql = "INSERT INTO agent (host, epoch, status) VALUES ($1, 0, '{}')
-                   ON CONFLICT (host) DO UPDATE SET revoked = NULL";
+                   ON CONFLICT (host) DO UPDATE SET revoked = NULL, refused = NULL, refusal = NULL";
         self.wrap(WHAT, work.execute(sql, values![host]).await)?;
         let sql = "INSERT INTO certificate (fingerprint, host, not_after) VALUES ($1, $2, $3)
                    ON CONFLICT (fingerprint) DO UPDATE SET not_after = excluded.not_after
@@ -178,12 +196,45 @@ impl Control {
     ) -> Result<Option<u64>, ControlError> {
         const WHAT: &str = "take over a stream";
         let mut work = self.begin(WHAT).await?;
-        let sql = "UPDATE agent SET holder = $2, epoch = epoch + 1, version = $3, protocol = $4, last_seen = $5
+        let sql = "UPDATE agent SET holder = $2, epoch = epoch + 1, version = $3, protocol = $4, last_seen = $5,
+                          refused = NULL, refusal = NULL
                    WHERE host = $1 AND revoked IS NULL RETURNING epoch";
         let row = work.row(sql, values![host, holder, version, protocol, now]).await;
         let epoch = self.wrap(WHAT, row.and_then(|row| row.map(|row| row.number(0)).transpose()))?;
         self.commit(WHAT, work, &[Hint::new(Subject::Agent, host)]).await?;
         Ok(epoch)
+    }
+
+    /// Notes why the agent that shows this certificate is not served, in the place of what was noted of its host before; its
+    /// stream, when it had one, is nobody's any more. False when nothing was noted: the certificate is not known; it is not good,
+    /// and its host has a good one, or a stream; the host has another stream than that of `epoch`, where one is given; or the same
+    /// was noted a moment ago.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn refuse_agent(
+        &self,
+        fingerprint: &str,
+        epoch: Option<u64>,
+        why: &str,
+        now: Millis,
+    ) -> Result<bool, ControlError> {
+        const WHAT: &str = "note why an agent is not served";
+        let mut work = self.begin(WHAT).await?;
+        // Who has a certificate from before says nothing of whoever has the name now.
+        let sql = "WITH shown AS (SELECT host FROM certificate WHERE fingerprint = $1),
+                        good AS (SELECT fingerprint FROM certificate WHERE host = (SELECT host FROM shown)
+                                 AND revoked IS NULL AND not_after > $3)
+                   UPDATE agent SET refused = $3, refusal = $4, holder = NULL, epoch = epoch + 1
+                   WHERE host = (SELECT host FROM shown) AND epoch = COALESCE($2, epoch)
+                   AND (holder IS NOT NULL OR refusal IS NULL OR refusal <> $4 OR abs(refused - $3) >= $5)
+                   AND ($1 IN (SELECT fingerprint FROM good) OR holder IS NULL AND NOT EXISTS (SELECT 1 FROM good))
+                   RETURNING host";
+        let row = work.row(sql, values![fingerprint, epoch.map(u64::cast_signed), now, why, NOTE_EVERY]).await;
+        let host = self.wrap(WHAT, row.and_then(|row| row.map(|row| row.text(0)).transpose()))?;
+        let hints: Vec<Hint> = host.iter().map(|host| Hint::new(Subject::Agent, host)).collect();
+        self.commit(WHAT, work, &hints).await?;
+        Ok(host.is_some())
     }
 
     /// Notes that a stream has ended; false when it had been taken over.
@@ -298,5 +349,9 @@ fn agent(row: &Row) -> sqlx::Result<Agent> {
         epoch: row.number(5)?,
         status: row.text(6)?,
         protocol: row.maybe_int(7)?.and_then(|protocol| u32::try_from(protocol).ok()),
+        refused: match (row.maybe_int(8)?, row.maybe_text(9)?) {
+            (Some(at), Some(why)) => Some(Refused { at, why }),
+            _ => None,
+        },
     })
 }

@@ -15,7 +15,7 @@
 //! | room | tables |
 //! |---|---|
 //! | `people` | tokens of people, one-time tokens of hosts |
-//! | `agents` | hosts with their certificates, who holds their stream, what they said last |
+//! | `agents` | hosts with their certificates, who holds their stream, what they said last, why they are not served |
 //! | `commands` | the mailbox to hosts, at most one result for each |
 //! | `reports` | what hosts tell, each thing once and in order |
 //! | `sagas` | changes across hosts: leases and fencing |
@@ -51,7 +51,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-pub use agents::{Agent, Certificate, NewStatus, Standing};
+pub use agents::{Agent, Certificate, NewStatus, Refused, Standing};
 pub use commands::{Command, CommandState, Done, NewCommand, Outcome, Underway};
 pub use events::Event;
 pub use locks::HostLock;

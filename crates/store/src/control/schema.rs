@@ -7,7 +7,7 @@
 use crate::db::{Pool, Work, format, set_format, values};
 
 /// The versions, oldest first: the format of a database is how many of them it has.
-const VERSIONS: &[&str] = &[VERSION_1, VERSION_2];
+const VERSIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// Marks the SQLite file as ours, in its application_id: "GRCP".
 const APPLICATION: i64 = 0x4752_4350;
@@ -122,6 +122,12 @@ TABLE_END;
 const VERSION_2: &str = "
 ALTER TABLE agent ADD COLUMN protocol NUMBER;
 UPDATE agent SET protocol = 1 WHERE version IS NOT NULL;
+";
+
+/// When and why a host's agent was not served; both are there or none.
+const VERSION_3: &str = "
+ALTER TABLE agent ADD COLUMN refused NUMBER;
+ALTER TABLE agent ADD COLUMN refusal TEXT;
 ";
 
 /// What a database was found to be.

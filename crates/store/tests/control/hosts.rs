@@ -65,6 +65,51 @@ pub(super) async fn streams(home: &Home) {
     assert_eq!(here[1].last_seen, Some(9));
 }
 
+pub(super) async fn refusals(home: &Home) {
+    let (one, two) = (home.open().await, home.open().await);
+    let noted = async || one.agent("box").await.unwrap().unwrap();
+    let why = async || noted().await.refused.map(|refused| (refused.at, refused.why));
+    assert!(!one.refuse_agent("good", None, "x", 1).await.unwrap(), "nobody knows it");
+    for (host, fingerprint) in [("box", "before"), ("box", "good"), ("neighbour", "other")] {
+        one.add_certificate(host, fingerprint, 1_000_000).await.unwrap();
+    }
+    one.revoke_certificate("before", 1).await.unwrap();
+    // It is seen through the other handle, overwritten, and not written again for the same.
+    assert!(two.refuse_agent("good", None, "newer", 5).await.unwrap());
+    assert_eq!(why().await, Some((5, "newer".into())));
+    assert!(!two.refuse_agent("good", None, "newer", 9_000).await.unwrap());
+    assert!(two.refuse_agent("good", None, "older", 9_000).await.unwrap());
+    assert!(one.refuse_agent("good", None, "older", 19_000).await.unwrap());
+    // A clock that is behind is no reason to keep an old note.
+    assert!(two.refuse_agent("good", None, "older", 2).await.unwrap());
+    assert_eq!(why().await, Some((2, "older".into())));
+    assert_eq!(one.agent("neighbour").await.unwrap().unwrap().refused, None);
+    // Whoever takes the stream takes the note away. One that is not served after that has no stream any more.
+    let first = one.hold_agent("box", "one", ("1", 1), 3).await.unwrap().unwrap();
+    assert_eq!(why().await, None);
+    assert!(two.refuse_agent("good", None, "older", 3).await.unwrap());
+    assert_eq!((noted().await.holder, one.agents_seen(&[("box", first)], 4).await.unwrap()), (None, vec![]));
+    // On a stream that is over nothing is said.
+    let second = one.hold_agent("box", "one", ("1", 1), 3).await.unwrap().unwrap();
+    assert!(!one.refuse_agent("good", Some(first), "rude", 4).await.unwrap());
+    assert_eq!((why().await, noted().await.holder.as_deref()), (None, Some("one")));
+    assert!(one.refuse_agent("good", Some(second), "rude", 4).await.unwrap());
+    // A certificate from before says nothing of who has the name now; but of a host that has no other.
+    assert!(!one.refuse_agent("before", None, "revoked", 5).await.unwrap());
+    assert_eq!(why().await, Some((4, "rude".into())));
+    assert!(one.revoke_agent("box", 6).await.unwrap());
+    assert!(one.refuse_agent("before", None, "revoked", 7).await.unwrap());
+    assert_eq!(why().await, Some((7, "revoked".into())));
+    assert!(!one.refuse_agent("other", Some(9), "revoked", 7).await.unwrap());
+    // Let in again it has a new beginning.
+    one.add_certificate("box", "anew", 1_000_000).await.unwrap();
+    assert_eq!(why().await, None);
+    // A certificate whose time is over does not end a stream that goes on.
+    one.hold_agent("neighbour", "one", ("1", 1), 8).await.unwrap().unwrap();
+    assert!(!one.refuse_agent("other", None, "expired", 1_000_000).await.unwrap());
+    assert_eq!(one.agent("neighbour").await.unwrap().unwrap().holder.as_deref(), Some("one"));
+}
+
 fn command(id: &str, host: &str) -> NewCommand {
     NewCommand { id: id.into(), host: host.into(), fence: 3, body: format!(r#"{{ "do": "{id}" }}"#) }
 }

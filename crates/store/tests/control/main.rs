@@ -42,6 +42,7 @@ async fn conformance(home: &Home) {
     people::enrolments(home).await;
     hosts::certificates(&first).await;
     hosts::streams(home).await;
+    hosts::refusals(home).await;
     hosts::commands(home).await;
     hosts::reports(home).await;
     sagas::leases(home).await;
@@ -133,14 +134,16 @@ fn a_state_of_the_first_format_is_brought_to_this_one() {
         fill(Control::open(dir.path()).await.unwrap()).await;
         let path = dir.path().join("control.db");
         let mut db = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
-        let before = "ALTER TABLE agent DROP COLUMN protocol; PRAGMA user_version = 1;";
-        sqlx::raw_sql(before).execute(&mut db).await.unwrap();
+        let columns = ["protocol", "refused", "refusal"];
+        let drop = |table: &str| columns.map(|column| format!("ALTER TABLE {table} DROP COLUMN {column};")).concat();
+        let before = drop("agent") + "PRAGMA user_version = 1;";
+        sqlx::raw_sql(sqlx::AssertSqlSafe(before)).execute(&mut db).await.unwrap();
         db.close().await.unwrap();
         known(&Control::open(dir.path()).await.unwrap(), Some(1)).await;
 
         let url = server.database("older");
         fill(Control::connect(&url).await.unwrap()).await;
-        server.psql("older", "ALTER TABLE greenroom.agent DROP COLUMN protocol");
+        server.psql("older", &drop("greenroom.agent"));
         server.psql("older", "UPDATE greenroom.format SET version = 1 WHERE room = 'control'");
         known(&Control::connect(&url).await.unwrap(), Some(1)).await;
     });
@@ -165,7 +168,7 @@ fn newer_formats_and_other_databases_are_refused() {
         };
         sqlite("PRAGMA user_version = 99").await;
         let error = Control::open(dir.path()).await.unwrap_err();
-        assert!(matches!(error, ControlError::Newer { found: 99, known: 2, .. }), "{error}");
+        assert!(matches!(error, ControlError::Newer { found: 99, known: 3, .. }), "{error}");
         sqlite("PRAGMA application_id = 7").await;
         assert!(matches!(Control::open(dir.path()).await, Err(ControlError::Foreign { .. })));
 
@@ -173,7 +176,7 @@ fn newer_formats_and_other_databases_are_refused() {
         Control::connect(&url).await.unwrap();
         server.psql("newer", "UPDATE greenroom.format SET version = 99 WHERE room = 'control'");
         let error = Control::connect(&url).await.unwrap_err();
-        assert!(matches!(error, ControlError::Newer { found: 99, known: 2, .. }), "{error}");
+        assert!(matches!(error, ControlError::Newer { found: 99, known: 3, .. }), "{error}");
         assert!(!format!("{error:?}").contains("secret"), "{error:?}");
     });
 }

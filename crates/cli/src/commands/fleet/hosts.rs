@@ -35,8 +35,13 @@ fn line(host: &Host, width: usize, now: i64, ui: &Ui) -> String {
             ui.tone(Tone::Bad, &since)
         }
     };
+    let refused = host.refusal.as_ref().filter(|_| !host.in_touch && !host.revoked);
+    let refused = refused.map_or_else(String::new, |refusal| {
+        let words = format!("  not served {} ago: {}", ago(now - refusal.at), refusal.unserved.in_full());
+        ui.tone(Tone::Bad, &words)
+    });
     let version = host.version.as_ref().map_or_else(String::new, |v| format!("  {}", Shown(v.as_bytes())));
-    let mut out = format!("{:width$}  {touch}{version}", host.host);
+    let mut out = format!("{:width$}  {touch}{version}{refused}", host.host);
     match &host.status {
         Some(status) => out.push_str(&state(status, now, ui)),
         None if host.in_touch => out.push_str(&ui.tone(Tone::Dim, "  not looked at yet")),

@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use greenroom_core::api::{Hosts, Invitation, NewEnrolment};
+use greenroom_core::api::{Host, Hosts, Invitation, NewEnrolment};
 use greenroom_net::client::Http;
 
 use crate::args::{Global, Join};
@@ -18,7 +19,10 @@ const PROGRAM: &str = "/usr/local/bin/greenroom";
 const ENROL: &str = "PATH=/usr/local/bin:$PATH; greenroom enrol --quiet && greenroom install --agent --quiet";
 
 /// How long the agent may take to come.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long one that was not served is waited for.
+const REFUSED: Duration = Duration::from_secs(5);
 
 pub(in crate::commands) fn run(global: &Global, args: &Join, ui: &Ui) -> Result<u8, Failure> {
     let http = crate::remote::open(global)?;
@@ -47,7 +51,7 @@ pub(in crate::commands) fn run(global: &Global, args: &Join, ui: &Ui) -> Result<
             &bytes,
         )?;
     }
-    if in_touch(&http, &host)? && !args.again {
+    if !args.again && known(&http, &host)?.as_ref().is_some_and(is_in_touch) {
         ui.print(&format!("{host} is in touch already\n"))?;
         return Ok(status::DONE);
     }
@@ -55,8 +59,28 @@ pub(in crate::commands) fn run(global: &Global, args: &Join, ui: &Ui) -> Result<
     let invitation = serde_json::to_vec(&invite(&http, &host)?)?;
     ssh(args, ENROL, &invitation)?;
     ui.begin("waiting until it is in touch");
-    let began = std::time::Instant::now();
-    while !in_touch(&http, &host)? {
+    wait(&http, &host, args)?;
+    ui.print(&format!("{host} is in touch\n"))?;
+    Ok(status::DONE)
+}
+
+/// Waits until the host that was just enrolled is in touch.
+fn wait(http: &Http, host: &str, args: &Join) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut refused = None;
+    loop {
+        let known = known(http, host)?;
+        if known.as_ref().is_some_and(is_in_touch) {
+            return Ok(());
+        }
+        // Since it was enrolled: what was noted before is gone.
+        if let Some(refusal) = known.and_then(|known| known.refusal) {
+            // Of two control planes one may serve it: it has the time to come there.
+            if refused.get_or_insert_with(Instant::now).elapsed() > REFUSED {
+                let what = format!("{host} is enrolled, but its agent is not served: {}", refusal.unserved.why);
+                return Err(Failure::new(status::FAULT, what).hint(refusal.unserved.hint));
+            }
+        }
         if began.elapsed() > PATIENCE {
             return Err(Failure::new(status::FAULT, format!("{host} is enrolled, but its agent does not come"))
                 .hint(format!("ssh {} journalctl -u greenroom-agent", args.target))
@@ -64,19 +88,21 @@ pub(in crate::commands) fn run(global: &Global, args: &Join, ui: &Ui) -> Result<
                     "can the host reach the control plane's address? `greenroom serve --url` says which one it is told",
                 ));
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
     }
-    ui.print(&format!("{host} is in touch\n"))?;
-    Ok(status::DONE)
 }
 
 fn invite(http: &Http, host: &str) -> Result<Invitation, Failure> {
     Ok(http.post("/v1/enrolments", &NewEnrolment { host: host.to_owned(), valid_s: None })?)
 }
 
-fn in_touch(http: &Http, host: &str) -> Result<bool, Failure> {
+fn known(http: &Http, host: &str) -> Result<Option<Host>, Failure> {
     let hosts: Hosts = http.get("/v1/hosts")?;
-    Ok(hosts.hosts.iter().any(|one| one.host == host && one.in_touch && !one.revoked))
+    Ok(hosts.hosts.into_iter().find(|one| one.host == host))
+}
+
+fn is_in_touch(host: &Host) -> bool {
+    host.in_touch && !host.revoked
 }
 
 /// Runs a command there, with the person's own configuration of SSH, and `input` as its standard input.

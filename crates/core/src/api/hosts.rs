@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::path::Shown;
 use crate::wire::HostStatus;
 
 /// `GET /v1/hosts`
@@ -46,7 +47,7 @@ pub struct Refusal {
 }
 
 /// Why an agent is not served.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unserved {
     /// The version that it says its program is of.
     pub version: Option<String>,
@@ -58,7 +59,26 @@ pub struct Unserved {
     pub hint: String,
 }
 
+/// The longest text of an [`Unserved`] before it is escaped, in characters.
+const LONGEST: usize = 300;
+
 impl Unserved {
+    /// Why, and what to do, of an agent that said this of its program and language. Words of the agent may be in all of it: they are
+    /// cut where they are too long, and escaped.
+    #[must_use]
+    pub fn new(said: Option<(&str, u32)>, why: &str, hint: &str) -> Self {
+        let bounded = |text: &str| {
+            let text: String = text.chars().take(LONGEST).collect();
+            Shown(text.as_bytes()).to_string()
+        };
+        Self {
+            version: said.map(|(version, _)| bounded(version)),
+            protocol: said.map(|(_, protocol)| protocol),
+            why: bounded(why),
+            hint: bounded(hint),
+        }
+    }
+
     /// Why, and what to do.
     #[must_use]
     pub fn in_full(&self) -> String {

@@ -4,13 +4,9 @@
 //! note a host, written only for the host that the agent's certificate names, and gone when the host is in touch.
 
 use greenroom_core::api::{Refusal, Unserved};
-use greenroom_core::path::Shown;
 use greenroom_store::control::Agent;
 
 use super::{Fleet, FleetError};
-
-/// The longest text of a note, in characters; more of what an agent says is not kept.
-const LONGEST: usize = 300;
 
 impl Fleet {
     /// Notes why the agent that showed this certificate is not served; on the stream of that epoch, where it had one.
@@ -23,13 +19,7 @@ impl Fleet {
         epoch: Option<u64>,
         unserved: &Unserved,
     ) -> Result<(), FleetError> {
-        let note = Unserved {
-            version: unserved.version.as_deref().map(bounded),
-            protocol: unserved.protocol,
-            why: bounded(&unserved.why),
-            hint: bounded(&unserved.hint),
-        };
-        let note = serde_json::to_string(&note).map_err(FleetError::damaged("why an agent is not served"))?;
+        let note = serde_json::to_string(unserved).map_err(FleetError::damaged("why an agent is not served"))?;
         self.control.refuse_agent(certificate, epoch, &note, self.now()).await?;
         Ok(())
     }
@@ -49,10 +39,4 @@ pub(super) fn away(agent: &Agent, otherwise: &str) -> (String, String) {
         }
         None => (format!("{} is not in touch", agent.host), otherwise.to_owned()),
     }
-}
-
-/// Words of an agent among others: so many of them, and none that a terminal obeys.
-fn bounded(text: &str) -> String {
-    let text: String = text.chars().take(LONGEST).collect();
-    Shown(text.as_bytes()).to_string()
 }

@@ -65,9 +65,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, peer: &Peer, upgrade: WebSocketU
         (Standing::Good(host), certificate) => (host, certificate),
         (closed, certificate) => {
             let why = unwelcome(&closed);
-            let hint = ANEW.to_owned();
-            let unserved = Unserved { why: why.to_owned(), hint, ..Unserved::default() };
-            shared.fleet.unserved(&certificate, None, &unserved).await?;
+            shared.fleet.unserved(&certificate, None, &Unserved::new(None, why, ANEW)).await?;
             return Err(ApiError::unauthorized(why));
         }
     };
@@ -106,8 +104,8 @@ async fn serve(shared: Arc<Shared>, host: String, certificate: Arc<str>, mut soc
     let mut met = Met::default();
     let ended = stream(&shared, &host, &mut socket, silence, &mut met).await;
     if let Err(Ended::Refused(why, hint)) = ended {
-        let (version, protocol) = met.said.unzip();
-        let unserved = Unserved { version, protocol, why, hint };
+        let said = met.said.as_ref().map(|(version, protocol)| (version.as_str(), *protocol));
+        let unserved = Unserved::new(said, &why, &hint);
         // Before the agent hears it and goes to another control plane: what that one has to say of it comes after this.
         let _ = shared.fleet.unserved(&certificate, met.epoch, &unserved).await;
         let _ = say(&mut socket, &ToAgent::Goodbye { why: unserved.in_full() }).await;

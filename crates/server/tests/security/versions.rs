@@ -7,7 +7,7 @@ use greenroom_net::client::Stream;
 use greenroom_store::control::{NewCommand, Role};
 use serde_json::json;
 
-use crate::world::{DAY, World, hear, run};
+use crate::world::{DAY, World, hear, run, say};
 
 fn rehearsal(stage: &str) -> String {
     let rehearse = Rehearse { argv: vec!["true".to_owned()], ..Rehearse::default() };
@@ -126,5 +126,61 @@ fn a_control_plane_serves_no_agent_that_it_does_not_understand() {
             world.agent_of(&identity, protocol).await;
             assert_eq!(world.control().agent("web1").await.unwrap().unwrap().protocol, Some(protocol));
         }
+    });
+}
+
+/// What is known of each host, by name.
+async fn hosts(world: &World, person: &str) -> serde_json::Value {
+    let answer = world.client(None).with(person, "GET", "/v1/hosts", "").await;
+    let hosts: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let of = |host: &serde_json::Value| (host["host"].as_str().unwrap().to_owned(), host.clone());
+    hosts["hosts"].as_array().unwrap().iter().map(of).collect()
+}
+
+#[test]
+fn why_an_agent_is_not_served_is_known_of_its_host_alone_until_it_is_served() {
+    run(async |world| {
+        let person = world.token(Role::Admin, DAY).await;
+        let (web1, web2) = (world.enrol("web1").await, world.enrol("web2").await);
+        let _in_touch = world.agent(&web2).await;
+        let refusal = async |host: &str| hosts(&world, &person).await[host]["refusal"].clone();
+        // What was said to it, and not more than a bounded, harmless piece of what it said.
+        for (protocol, hint) in [(PROTOCOL + 1, "upgrade the control plane first"), (0, "`greenroom join`")] {
+            let (_stream, heard) = world.hello(&web1, protocol).await;
+            let noted = refusal("web1").await;
+            assert_eq!((&noted["version"], &noted["protocol"]), (&"0.9".into(), &protocol.into()), "{noted}");
+            assert!((world.now() - 60_000..=world.now()).contains(&noted["at"].as_i64().unwrap()), "{noted}");
+            let (why, what) = (noted["why"].as_str().unwrap(), noted["hint"].as_str().unwrap());
+            assert!(what.contains(hint) && heard["why"] == format!("{why}: {what}"), "{noted}");
+        }
+        let mut rude = world.stream(&web1).await.unwrap();
+        say(&mut rude, json!({ "say": format!("\x1b[2J\n{}", "x".repeat(1 << 20)), "host": "web2" })).await;
+        assert_eq!(hear(&mut rude).await.unwrap()["say"], "goodbye");
+        let noted = refusal("web1").await;
+        let why = noted["why"].as_str().unwrap();
+        assert!(why.contains("no message") && why.len() < 1000 && !why.contains(char::is_control), "{why}");
+        assert!(noted["version"].is_null() && noted["protocol"].is_null(), "{noted}");
+        // No other host has anything to do with it.
+        let others = &hosts(&world, &person).await["web2"];
+        assert!(others["refusal"].is_null() && others["in_touch"] == true, "{others}");
+        // It is served: nothing is left. What it does wrong then ends its stream, and is known.
+        let mut stream = world.agent(&web1).await;
+        assert!(refusal("web1").await.is_null());
+        say(&mut stream, json!({ "say": "hello", "protocol": PROTOCOL, "version": "0.9" })).await;
+        assert_eq!(hear(&mut stream).await.unwrap()["say"], "goodbye");
+        let known = &hosts(&world, &person).await["web1"];
+        assert!(known["in_touch"] == false, "{known}");
+        assert_eq!((&known["refusal"]["why"], &known["refusal"]["version"]), (&"it said hello twice".into(), &"0.9".into()));
+        // Who has the name now is not spoken for by who had it before.
+        let after = world.enrol("web1").await;
+        assert!(world.stream(&web1).await.is_err() && refusal("web1").await.is_null());
+        let _in_touch = world.agent(&after).await;
+        assert!(world.stream(&web1).await.is_err());
+        let known = &hosts(&world, &person).await["web1"];
+        assert!(known["in_touch"] == true && known["refusal"].is_null(), "{known}");
+        // One that was shut out and comes all the same.
+        world.client(None).with(&person, "DELETE", "/v1/hosts/web1", "").await;
+        assert!(world.stream(&after).await.is_err());
+        assert_eq!(refusal("web1").await["why"], "the certificate was revoked");
     });
 }

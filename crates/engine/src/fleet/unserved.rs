@@ -13,12 +13,7 @@ impl Fleet {
     ///
     /// # Errors
     /// The state's.
-    pub async fn unserved(
-        &self,
-        certificate: &str,
-        epoch: Option<u64>,
-        unserved: &Unserved,
-    ) -> Result<(), FleetError> {
+    pub async fn unserved(&self, certificate: &str, epoch: Option<u64>, unserved: &Unserved) -> Result<(), FleetError> {
         let note = serde_json::to_string(unserved).map_err(FleetError::damaged("why an agent is not served"))?;
         self.control.refuse_agent(certificate, epoch, &note, self.now()).await?;
         Ok(())

@@ -170,7 +170,10 @@ fn why_an_agent_is_not_served_is_known_of_its_host_alone_until_it_is_served() {
         assert_eq!(hear(&mut stream).await.unwrap()["say"], "goodbye");
         let known = &hosts(&world, &person).await["web1"];
         assert!(known["in_touch"] == false, "{known}");
-        assert_eq!((&known["refusal"]["why"], &known["refusal"]["version"]), (&"it said hello twice".into(), &"0.9".into()));
+        assert_eq!(
+            (&known["refusal"]["why"], &known["refusal"]["version"]),
+            (&"it said hello twice".into(), &"0.9".into())
+        );
         // Who has the name now is not spoken for by who had it before.
         let after = world.enrol("web1").await;
         assert!(world.stream(&web1).await.is_err() && refusal("web1").await.is_null());

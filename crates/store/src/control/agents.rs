@@ -84,7 +84,10 @@ const NOTE_EVERY: Millis = 10_000;
 /// Reads what [`agent`] takes.
 macro_rules! select {
     ($which:literal) => {
-        concat!("SELECT host, revoked, last_seen, version, holder, epoch, status, protocol, refused, refusal FROM agent ", $which)
+        concat!(
+            "SELECT host, revoked, last_seen, version, holder, epoch, status, protocol, refused, refusal FROM agent ",
+            $which
+        )
     };
 }
 

@@ -60,6 +60,8 @@ const LIFETIME: i64 = 30 * 24 * 3600;
 pub(crate) struct Peer {
     /// The fingerprint of its certificate, of our authority and in date.
     pub(crate) certificate: Option<Arc<str>>,
+    /// That of one whose time is over.
+    pub(crate) over: Option<Arc<str>>,
     /// See [`Limits::silence`].
     pub(crate) silence: Duration,
 }
@@ -141,7 +143,7 @@ fn paced(body: BodyDataStream, pause: Duration) -> impl Stream<Item = Result<axu
 }
 
 async fn connection(app: Router, accepted: Accepted, limits: Limits) {
-    let peer = Peer { certificate: accepted.certificate, silence: limits.silence };
+    let peer = Peer { certificate: accepted.certificate, over: accepted.over, silence: limits.silence };
     let service = TowerToHyperService::new(app.layer(Extension(peer)));
     // How a connection ends is the other end's affair.
     let _ = http1::Builder::new()

@@ -70,6 +70,42 @@ fn rollout(hosts: usize, batch: usize, pause: bool, watched: u8) -> Rollout {
     Rollout::new("c1", parts, batches, policy, 0).watched(watch.collect())
 }
 
+#[test]
+fn why_an_agent_was_not_served_is_said_with_what_became_of_its_host() {
+    let back = || Answer::TakenBack { local: None, why: "it was not in touch".to_owned() };
+    let begun = || {
+        let mut rollout = rollout(1, 1, false, 0);
+        rollout.unserved("web1", "nobody's");
+        rollout.answered("web0", Order::Prepare, &Answer::Prepared { entries: 1 }, 1);
+        rollout.unserved("web0", "too new");
+        assert_eq!(
+            (&rollout.phase, &rollout.reason),
+            (&Phase::Committing { batch: 0 }, &None),
+            "nothing follows from it"
+        );
+        rollout
+    };
+    let mut ended = begun();
+    ended.answered("web0", Order::Commit, &back(), 2);
+    assert_eq!(ended.reason.as_deref(), Some("web0: it was not in touch: too new"));
+    assert_eq!(ended.hosts["web0"].trouble.as_deref(), Some("it was not in touch: too new"));
+    let mut lost = begun();
+    lost.tick(60_000);
+    assert_eq!(lost.reason.as_deref(), Some("no answer from web0 for 0 s; web0: too new"));
+    // What it does in the end is no trouble; and what is told to go back owes no such answer.
+    let mut served = begun();
+    served.answered(
+        "web0",
+        Order::Commit,
+        &Answer::Committed { local: "c1".to_owned(), report: serde_json::Value::Null },
+        2,
+    );
+    assert_eq!((served.ended(), &served.hosts["web0"].unserved), (Some(Outcome::Done), &None));
+    lost.hosts.get_mut("web0").unwrap().unserved = None;
+    lost.unserved("web0", "too new");
+    assert_eq!(lost.hosts["web0"].unserved, None);
+}
+
 /// No host of a batch is begun before the one before is in place and well, or a person took it as it is.
 fn in_order(before: &Rollout, after: &Rollout, hosts: &BTreeMap<String, Host>) {
     let begun = |part: &Part| !matches!(part.step, Step::Preparing | Step::Prepared);

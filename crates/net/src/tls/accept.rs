@@ -10,11 +10,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 
+use super::config::Server;
 use super::connection::Connection;
 use super::fingerprint;
 use super::room::{Room, Seat};
@@ -58,6 +58,8 @@ pub struct Accepted {
     pub address: SocketAddr,
     /// The fingerprint of the certificate that it showed, which is of the authority and in date.
     pub certificate: Option<Arc<str>>,
+    /// The same of one that is of the authority, and whose time is over: it opens nothing.
+    pub over: Option<Arc<str>>,
 }
 
 /// Accepts connections until it is dropped.
@@ -72,11 +74,12 @@ impl Acceptor {
     ///
     /// # Errors
     /// The listener has no address.
-    pub fn new(listener: TcpListener, config: Arc<ServerConfig>, limits: Limits) -> io::Result<Self> {
+    pub fn new(listener: TcpListener, server: Server, limits: Limits) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (sender, ready) = mpsc::channel(16);
         let door = Door {
-            acceptor: TlsAcceptor::from(config),
+            acceptor: TlsAcceptor::from(server.config.clone()),
+            server,
             limits,
             shaking: Arc::new(Semaphore::new(limits.handshakes)),
             sender,
@@ -107,6 +110,7 @@ impl Drop for Acceptor {
 #[derive(Clone)]
 struct Door {
     acceptor: TlsAcceptor,
+    server: Server,
     limits: Limits,
     shaking: Arc<Semaphore>,
     sender: mpsc::Sender<Accepted>,
@@ -139,8 +143,12 @@ impl Door {
         };
         let Ok(Some(stream)) = tokio::time::timeout(self.limits.handshake, shaken).await else { return };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let certificate = shown.map(|der| fingerprint(der).into());
+        let (certificate, over) = match shown {
+            Some(der) if self.server.in_date(der) => (Some(fingerprint(der).into()), None),
+            Some(der) => (None, Some(fingerprint(der).into())),
+            None => (None, None),
+        };
         let stream = Connection::new(stream, self.limits.stuck, seat);
-        let _ = self.sender.send(Accepted { stream, address, certificate }).await;
+        let _ = self.sender.send(Accepted { stream, address, certificate, over }).await;
     }
 }

@@ -3,8 +3,9 @@
 //! # Who is who
 //! The [`Authority`] is made once per system. It signs the server's certificate and, from a signing request, that of each
 //! client; a client's private key never leaves the client. A server lets everybody connect, with a certificate or without
-//! (people come with tokens); a certificate that is shown must be of this authority and in date. *Which* client it is, and
-//! whether it was revoked, is decided by the caller, from the certificate's [`fingerprint`].
+//! (people come with tokens); a certificate that is shown must be of this authority. One whose time is over opens nothing, and is
+//! told apart ([`Accepted::over`]), so that its client can be told. *Which* client it is, and whether it was revoked, is decided by
+//! the caller, from the certificate's [`fingerprint`].
 //!
 //! TLS 1.3 only. Times are parameters, in seconds since 1970.
 
@@ -16,7 +17,7 @@ mod room;
 
 pub use accept::{Accepted, Acceptor, Limits};
 pub use authority::{Authority, Identity, Request, Signed, request};
-pub use config::{Certificates, client, server};
+pub use config::{Certificates, Server, client, server};
 pub use connection::Connection;
 
 use sha2::{Digest as _, Sha256};

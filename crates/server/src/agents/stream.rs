@@ -85,6 +85,9 @@ pub(crate) async fn host(shared: &Arc<Shared>, peer: &Peer) -> Result<String, Ap
 
 /// How a connection's certificate stands, and which one it is.
 async fn standing(shared: &Arc<Shared>, peer: &Peer) -> Result<(Standing, Arc<str>), ApiError> {
+    if let Some(over) = &peer.over {
+        return Ok((Standing::Expired, over.clone()));
+    }
     let Some(certificate) = &peer.certificate else {
         return Err(ApiError::unauthorized("an agent shows its certificate"));
     };

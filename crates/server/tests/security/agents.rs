@@ -44,9 +44,10 @@ fn no_certificate_but_a_good_one_opens_the_stream() {
             ("unknown", Some(unknown), 401),
             ("over on record", Some(over), 401),
             ("revoked", Some(revoked), 401),
+            ("expired", Some(expired), 401),
             // These don't get through TLS.
             ("of another authority", Some(world.forged(&other, "web1", 3600).0), 0),
-            ("expired", Some(expired), 0),
+            ("of another authority, and expired", Some(world.forged(&other, "web1", -3600).0), 0),
             ("a server's", Some(server), 0),
         ] {
             let client = world.client(identity.as_ref());

@@ -181,6 +181,11 @@ fn why_an_agent_is_not_served_is_known_of_its_host_alone_until_it_is_served() {
         assert!(world.stream(&web1).await.is_err());
         let known = &hosts(&world, &person).await["web1"];
         assert!(known["in_touch"] == true && known["refusal"].is_null(), "{known}");
+        // One that was away for longer than its certificate lasts.
+        let (late, print) = world.forged(&world.authority, "web3", -3600);
+        world.control().add_certificate("web3", &print, world.now() - 3_600_000).await.unwrap();
+        assert!(world.stream(&late).await.is_err());
+        assert_eq!(refusal("web3").await["why"], "the certificate has expired");
         // One that was shut out and comes all the same.
         world.client(None).with(&person, "DELETE", "/v1/hosts/web1", "").await;
         assert!(world.stream(&after).await.is_err());

@@ -15,8 +15,10 @@ use greenroom_engine::Progress as _;
 /// Where the program goes on a host that has no package of it.
 const PROGRAM: &str = "/usr/local/bin/greenroom";
 
-/// Enrols the host with the invitation on standard input, and starts what belongs on it.
-const ENROL: &str = "PATH=/usr/local/bin:$PATH; greenroom enrol --quiet && greenroom install --agent --quiet";
+/// Enrols the host with the invitation on standard input, and starts what belongs on it. An agent that runs already is of the program
+/// and the membership from before.
+const ENROL: &str = "PATH=/usr/local/bin:$PATH; greenroom enrol --quiet && \
+    { systemctl stop greenroom-agent 2>/dev/null; greenroom install --agent --quiet; }";
 
 /// How long the agent may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);

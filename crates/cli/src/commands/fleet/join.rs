@@ -35,6 +35,12 @@ pub(in crate::commands) fn run(global: &Global, args: &Join, ui: &Ui) -> Result<
         return Ok(status::DONE);
     }
     let host = args.host_name();
+    if !args.again && known(&http, &host)?.as_ref().is_some_and(is_in_touch) {
+        ui.print(&format!(
+            "{host} is in touch already; another program comes with `greenroom agent upgrade --on {host}`\n"
+        ))?;
+        return Ok(status::DONE);
+    }
     ui.begin(&format!("asking {} whether it has Greenroom", args.target));
     let version =
         ssh(args, &format!("{PROGRAM} --version 2>/dev/null || greenroom --version 2>/dev/null || true"), &[])?;
@@ -52,10 +58,6 @@ pub(in crate::commands) fn run(global: &Global, args: &Join, ui: &Ui) -> Result<
             &format!("umask 022; cat > {PROGRAM}.new && chmod 0755 {PROGRAM}.new && mv {PROGRAM}.new {PROGRAM}"),
             &bytes,
         )?;
-    }
-    if !args.again && known(&http, &host)?.as_ref().is_some_and(is_in_touch) {
-        ui.print(&format!("{host} is in touch already\n"))?;
-        return Ok(status::DONE);
     }
     ui.begin("enrolling it");
     let invitation = serde_json::to_vec(&invite(&http, &host)?)?;

@@ -5,7 +5,6 @@
 //! story says fails the demo.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// # Errors
 /// The host cannot be made, or a step went otherwise than told.
 pub(crate) fn run() -> Result<()> {
-    let binary = build()?;
+    let binary = crate::program::release()?;
     say("Setting up: a Debian host of its own (the first time this makes the base system, about a minute)");
     let lab = Lab::new()?;
     let mut host = lab.host("web1")?;
@@ -62,20 +61,6 @@ pub(crate) fn run() -> Result<()> {
         story.began.elapsed().as_secs_f64()
     ));
     Ok(())
-}
-
-/// Builds the command with optimisation and says where it is.
-fn build() -> Result<PathBuf> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let done = std::process::Command::new(&cargo)
-        .args(["build", "--release", "--quiet", "--package", "greenroom-cli"])
-        .status()?;
-    ensure!(done.success(), "the build failed");
-    let answer =
-        std::process::Command::new(&cargo).args(["metadata", "--format-version", "1", "--no-deps"]).output()?;
-    let meta: serde_json::Value = serde_json::from_slice(&answer.stdout)?;
-    let target = meta["target_directory"].as_str().context("cargo names no target directory")?;
-    Ok(Path::new(target).join("release/greenroom"))
 }
 
 struct Story<'a> {

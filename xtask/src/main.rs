@@ -5,6 +5,7 @@ mod deb;
 mod demo;
 mod fidelity;
 mod generate;
+mod program;
 mod soak;
 
 use std::process::ExitCode;

@@ -22,7 +22,6 @@ mod scan;
 mod watching;
 mod world;
 
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -96,8 +95,7 @@ fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
 
 /// The peers written in Rust are part of this program: they must be as fast as they can be.
 fn again_in_release(names: &[String]) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let status = crate::program::cargo()
         .args(["run", "--quiet", "--release", "--package", "xtask", "--", "bench"])
         .args(names)
         .status()

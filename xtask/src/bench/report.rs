@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::measure::{Measured, Target, median};
-use super::world::{World, workspace};
+use super::world::World;
+use crate::program::workspace;
 
 const BEGIN: &str = "<!-- generated: benchmarks -->\n";
 const END: &str = "<!-- end of benchmarks -->";

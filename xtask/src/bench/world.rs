@@ -15,6 +15,8 @@ use greenroom_testkit::lab::Lab;
 use rustix::mount::{UnmountFlags, unmount};
 use serde_json::Value;
 
+use crate::program;
+
 /// Where to measure and with what.
 pub(super) struct World {
     pub(super) dir: PathBuf,
@@ -34,7 +36,7 @@ pub(super) struct Ran {
 
 impl World {
     pub(super) fn new() -> Result<Self> {
-        let binary = build()?;
+        let binary = program::release()?;
         let dir = directory("GREENROOM_BENCH_DIR", OWN);
         clear(&dir)?;
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -152,23 +154,6 @@ pub(super) fn text(answer: &Value, key: &str) -> Result<String> {
 
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]).into_owned()
-}
-
-/// The top of the checkout.
-pub(super) fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_owned)
-}
-
-fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--release", "--package", "greenroom-cli"]).current_dir(workspace());
-    must(&mut command)?;
-    // The release build of this program lies beside it.
-    let own = std::env::current_exe().context("cannot find this program")?;
-    let binary = own.with_file_name("greenroom");
-    ensure!(binary.exists(), "there is no {}", binary.display());
-    Ok(binary)
 }
 
 /// Runs a command that has to succeed, and shows its output if it does not.

@@ -13,10 +13,10 @@ mod trial;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cases::{CASES, Case};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 use trial::{Bench, Outcome};
+
+use crate::program;
 
 /// A case and what it showed, or why it could not be measured.
 pub(crate) struct Row {
@@ -32,7 +32,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     ensure!(rustix::process::geteuid().is_root(), "fidelity makes lab hosts and needs root");
     let chosen = choose(names)?;
     let began = Instant::now();
-    let greenroom = build()?;
+    let greenroom = program::release()?;
     let mut bench = Bench::new(&greenroom).map_err(anyhow::Error::msg)?;
     let mut rows = Vec::new();
     for case in chosen {
@@ -46,7 +46,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let took = began.elapsed();
     println!("{} cases in {} s", rows.len(), took.as_secs());
     if names.is_empty() {
-        let path = workspace().join("docs/fidelity.md");
+        let path = program::workspace().join("docs/fidelity.md");
         std::fs::write(&path, report::page(&rows, took)).with_context(|| format!("cannot write {}", path.display()))?;
         println!("written: {}", path.display());
     }
@@ -67,22 +67,4 @@ fn choose(names: &[String]) -> Result<Vec<&'static Case>> {
         }
     };
     names.iter().map(find).collect()
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned()
-}
-
-/// Builds the release binary.
-fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "--locked", "--package", "greenroom-cli"])
-        .current_dir(workspace())
-        .status()
-        .context("cannot start cargo")?;
-    ensure!(status.success(), "the release build failed");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), |dir| workspace().join(dir));
-    Ok(target.join("release/greenroom"))
 }

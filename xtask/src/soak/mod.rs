@@ -4,7 +4,6 @@
 mod drift;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
@@ -56,7 +55,7 @@ pub(crate) struct Soak {
 pub(crate) fn run(options: &Soak) -> Result<()> {
     let binary = match &options.binary {
         Some(binary) => std::fs::canonicalize(binary).with_context(|| format!("there is no {}", binary.display()))?,
-        None => build()?,
+        None => crate::program::release()?,
     };
     let all = |how| options.how.is_empty() || options.how.contains(&how);
     if all(How::Interruption) {
@@ -120,14 +119,4 @@ fn power_cuts(binary: &Path, options: &Soak) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo).args(["build", "--release", "--locked", "--package", "greenroom-cli"]).status();
-    if !built.context("start cargo")?.success() {
-        bail!("greenroom cannot be built");
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    std::fs::canonicalize(target.join("release/greenroom")).context("find the built binary")
 }

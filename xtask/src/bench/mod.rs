@@ -22,7 +22,6 @@ mod scan;
 mod watching;
 mod world;
 
-
 use anyhow::{Context as _, Result, bail, ensure};
 
 use measure::Measured;

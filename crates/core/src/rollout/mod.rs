@@ -26,8 +26,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::{Answer, Watched, What};
 
+mod part;
+
 #[cfg(test)]
 mod tests;
+
+pub use part::{Part, Step};
 
 /// A change across hosts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,58 +100,6 @@ pub enum Outcome {
     Stuck,
 }
 
-/// One host's part.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Part {
-    /// What it is to do.
-    pub what: What,
-    /// How far it is.
-    pub step: Step,
-    /// Since when, in milliseconds since 1970.
-    pub since: u64,
-    /// The change's name on the host, once it is in place there.
-    pub local: Option<String>,
-    /// Whether it was in place at any time.
-    pub was_in_place: bool,
-    /// What the host said last, where it was trouble.
-    pub trouble: Option<String>,
-    /// What has to be well on the host once its batch is in place.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub watch: Vec<Watched>,
-    /// When the host was last heard of, where that was asked; in milliseconds since 1970.
-    #[serde(default)]
-    pub heard: u64,
-    /// Why the host's agent was not served while its last answer was awaited.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unserved: Option<String>,
-}
-
-/// How far a host is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// It was told to prepare.
-    Preparing,
-    /// It waits.
-    Prepared,
-    /// It was told to go through with it.
-    Committing,
-    /// It is in place.
-    InPlace,
-    /// It was told to unwind.
-    Unwinding,
-    /// The host is as before.
-    AsBefore,
-    /// The host could not be brought back.
-    Stuck,
-    /// It is in place, and the host was told to see whether all is well with it.
-    Watching,
-    /// It is in place and all was well for as long as was declared.
-    Well,
-    /// It is in place and something is unwell.
-    Unwell,
-}
-
 /// What a host is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -203,18 +155,7 @@ impl Rollout {
             parts.keys().filter(|host| batches.iter().all(|b| !b.contains(host))).cloned().collect();
         batches.push(rest);
         batches.retain(|batch| !batch.is_empty());
-        let part = |what| Part {
-            what,
-            step: Step::Preparing,
-            since: now,
-            local: None,
-            was_in_place: false,
-            trouble: None,
-            watch: Vec::new(),
-            heard: 0,
-            unserved: None,
-        };
-        let hosts = parts.into_iter().map(|(host, what)| (host, part(what))).collect();
+        let hosts = parts.into_iter().map(|(host, what)| (host, Part::new(what, now))).collect();
         Self { change: change.to_owned(), hosts, batches, policy, phase: Phase::Preparing, reason: None }
     }
 
@@ -265,7 +206,8 @@ impl Rollout {
             return;
         }
         part.since = now;
-        let unserved = part.unserved.take().map_or_else(String::new, |why| format!(": {why}"));
+        let unserved = part.because();
+        part.unserved = None;
         match (order, answer) {
             (Order::Prepare, Answer::Prepared { .. }) => part.step = Step::Prepared,
             (Order::Commit, Answer::Committed { local, .. }) => {
@@ -348,7 +290,7 @@ impl Rollout {
         let mut known = String::new();
         for host in &silent {
             if let Some(part) = self.hosts.get_mut(host) {
-                let why = part.unserved.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+                let why = part.because();
                 part.trouble = Some(format!("it has not answered for {limit} s{why}"));
                 if !why.is_empty() {
                     known.push_str(&format!("; {host}{why}"));

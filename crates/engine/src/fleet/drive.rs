@@ -17,7 +17,7 @@ use greenroom_core::api;
 use greenroom_core::rollout::{Order, Outcome, Phase, Rollout};
 use greenroom_core::wire::{Answer, Class, Failed, Verb};
 use greenroom_store::control::{
-    Done, Fence, Hint, Lease, Millis, NewCommand, Outcome as Ended, Step as Written, Subject, Watch,
+    Agent, Done, Fence, Hint, Lease, Millis, NewCommand, Outcome as Ended, Step as Written, Subject, Watch,
 };
 use greenroom_store::ledger::Draft;
 
@@ -199,9 +199,7 @@ impl Fleet {
     async fn whom_it_heard(&self, doc: &mut Doc, now: u64) -> Result<(), FleetError> {
         for host in doc.rollout.overdue(now) {
             let agent = self.control.agent(&host).await?;
-            if let Some(refusal) = agent.as_ref().and_then(refusal) {
-                doc.rollout.unserved(&host, &refusal.unserved.in_full());
-            }
+            agent.iter().for_each(|agent| note_refusal(&mut doc.rollout, agent));
             let seen = agent.and_then(|agent| agent.last_seen);
             let seen = seen.and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
             let noted = doc.noted.insert(host.clone(), seen);
@@ -220,12 +218,13 @@ impl Fleet {
         if doc.kind != UPGRADE {
             return Ok(());
         }
-        for (host, order) in doc.rollout.outstanding() {
-            if order == Order::Commit
-                && let Some(refusal) = self.control.agent(&host).await?.as_ref().and_then(refusal)
-            {
-                doc.rollout.unserved(&host, &refusal.unserved.in_full());
-            }
+        let outstanding = doc.rollout.outstanding().into_iter();
+        let committing: BTreeSet<String> =
+            outstanding.filter(|(_, order)| *order == Order::Commit).map(|(host, _)| host).collect();
+        if !committing.is_empty() {
+            let agents = self.control.agents().await?;
+            let told = agents.iter().filter(|agent| committing.contains(&agent.host));
+            told.for_each(|agent| note_refusal(&mut doc.rollout, agent));
         }
         Ok(())
     }
@@ -317,6 +316,13 @@ fn name(id: &str, order: Order, host: &str) -> String {
 /// The order that a result is of.
 fn order(id: &str, result: &Done) -> Option<Order> {
     Order::ALL.into_iter().find(|order| name(id, *order, &result.host) == result.id)
+}
+
+/// Notes why a host's agent is not served, where that is so.
+fn note_refusal(rollout: &mut Rollout, agent: &Agent) {
+    if let Some(refusal) = refusal(agent) {
+        rollout.unserved(&agent.host, &refusal.unserved.in_full());
+    }
 }
 
 /// What is different, for those who follow.

@@ -22,6 +22,17 @@ fn python(word: &str, program: &str) -> String {
 
 const MAKE: &str = "import sys\nfor n in range(2000):\n  open(sys.argv[1] + str(n), \"w\").write(\"x\")";
 
+/// So many files with this stem were made and written by the program that has the stem on its command line, and by no other.
+fn assert_made(log: &Log, stem: &str, count: usize) {
+    for number in 0..count {
+        let path = format!("/{stem}{number}");
+        let found = commands(log, &path);
+        let its = |command: &String| command.ends_with(&format!(" {stem}"));
+        assert!(!found.is_empty() && found.iter().all(its), "{path}: {found:?}");
+        assert!(whats(log, &path).starts_with(&[What::Created, What::Modified]), "{path}");
+    }
+}
+
 #[test]
 fn what_is_unpacked_and_removed_reads_name_by_name_and_is_written_together() {
     greenroom_testkit::need_root!();
@@ -30,12 +41,7 @@ fn what_is_unpacked_and_removed_reads_name_by_name_and_is_written_together() {
     std::thread::sleep(Duration::from_millis(300));
     watched.sh("mkdir srv/d; touch srv/d/{1..500}; rm -r srv/d; :");
     let log = watched.log();
-    for number in 0..2000 {
-        let path = format!("/srv/made-{number}");
-        let found = commands(&log, &path);
-        assert!(!found.is_empty() && found.iter().all(|command| command.ends_with(" srv/made-")), "{path}: {found:?}");
-        assert!(whats(&log, &path).starts_with(&[What::Created, What::Modified]), "{path}");
-    }
+    assert_made(&log, "srv/made-", 2000);
     let text: String = files(&watched).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     assert!(text.lines().filter(|line| line.contains("\"made-")).count() < 500, "{}", text.lines().count());
     let mut numbers = HashMap::new();
@@ -59,12 +65,7 @@ fn who_looks_through_the_open_files_of_others_has_written_nothing() {
     let make = MAKE.replace("2000", "10000");
     watched.sh(&format!("{} & {} $! 2> /dev/null; wait $!", python("srv/looked-at-", &make), python("", look)));
     let log = watched.log();
-    for number in 0..10000 {
-        let path = format!("/srv/looked-at-{number}");
-        let found = commands(&log, &path);
-        assert!(!found.is_empty() && found.iter().all(|command| command.ends_with("looked-at-")), "{path}: {found:?}");
-        assert!(whats(&log, &path).starts_with(&[What::Created, What::Modified]), "{path}");
-    }
+    assert_made(&log, "srv/looked-at-", 10000);
 }
 
 #[test]

@@ -52,28 +52,24 @@ impl Watch {
             return Ok(());
         }
         let image = self.image(raw.pid, earlier);
-        let further = raw.object.is_some() && self.further(raw);
-        let author = self.writers.author(raw, further, (raw.pid, image));
+        // It may be one more name of a file.
+        let further = raw.mask & mask::CREATE != 0 && self.links.may(raw.object);
+        let author = self.writers.author(raw, further && raw.object.is_some(), (raw.pid, image));
         self.journal.clock(at)?;
         self.owes = true;
         let changes = [here.map(|path| (path, ends.0, None)), there.map(|path| (path, None, ends.1))];
         for (path, to, from) in changes.into_iter().flatten() {
-            let change = Change { to, from, ..self.change(raw, path, author.clone(), at) };
+            let change = Change { to, from, ..self.change(raw, path, author.clone(), further, at) };
             self.pending.add(change);
         }
         Ok(())
     }
 
-    /// Whether this may be one more name of a file.
-    fn further(&self, raw: &Raw<'_>) -> bool {
-        raw.mask & mask::CREATE != 0 && self.links.may(raw.object)
-    }
-
-    fn change(&mut self, raw: &Raw<'_>, path: TreePath, (pid, image): Writer, at: Timestamp) -> Change {
+    fn change(&mut self, raw: &Raw<'_>, path: TreePath, (pid, image): Writer, further: bool, at: Timestamp) -> Change {
         Change {
             seq: self.journal.next(),
             at,
-            alone: self.further(raw) || Ground::depends(&path),
+            alone: further || Ground::depends(&path),
             path,
             pid,
             image,
